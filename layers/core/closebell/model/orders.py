@@ -1,0 +1,167 @@
+"""Our orders: the intent that is written first, its states, and which state may follow which."""
+
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import ClassVar
+
+from closebell.model.broker import OrderClass, OrderRequest, OrderType, Side, TimeInForce
+from closebell.model.instruments import Market
+from closebell.model.record import Instant, Key, Record
+
+
+class OrderState(StrEnum):
+    """Where an order is. UNKNOWN: sent, no trustworthy answer. QUARANTINED: unknown past its deadline, read only."""
+
+    INTENT = "intent"
+    SUBMITTING = "submitting"
+    UNKNOWN = "unknown"
+    QUARANTINED = "quarantined"
+    ACCEPTED = "accepted"
+    PARTIAL = "partial"
+    CANCEL_PENDING = "cancel_pending"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    REPLACED = "replaced"
+    NEVER_ACCEPTED = "never_accepted"
+    VOID = "void"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Nothing but a late fill can follow."""
+        return not NEXT_STATES[self]
+
+    @property
+    def is_in_flight(self) -> bool:
+        """The broker may or may not have it: its exposure stays reserved and its symbol blocked."""
+        return self in {OrderState.INTENT, OrderState.SUBMITTING, OrderState.UNKNOWN, OrderState.QUARANTINED}
+
+
+_S = OrderState
+_WORKING = frozenset({_S.ACCEPTED, _S.PARTIAL, _S.CANCEL_PENDING, _S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.REPLACED})
+
+NEXT_STATES: dict[OrderState, frozenset[OrderState]] = {
+    _S.INTENT: frozenset({_S.SUBMITTING, _S.VOID}),
+    _S.SUBMITTING: _WORKING | {_S.UNKNOWN},
+    _S.UNKNOWN: _WORKING | {_S.QUARANTINED},
+    _S.QUARANTINED: _WORKING | {_S.NEVER_ACCEPTED},
+    _S.ACCEPTED: _WORKING - {_S.ACCEPTED},
+    _S.PARTIAL: _WORKING - {_S.ACCEPTED, _S.PARTIAL, _S.REJECTED},
+    _S.CANCEL_PENDING: _WORKING - {_S.CANCEL_PENDING, _S.REJECTED},
+    _S.FILLED: frozenset(),
+    _S.CANCELED: frozenset(),
+    _S.EXPIRED: frozenset(),
+    _S.REJECTED: frozenset(),
+    _S.REPLACED: frozenset(),
+    _S.NEVER_ACCEPTED: frozenset(),
+    _S.VOID: frozenset(),
+}
+
+
+class OrderLeg(StrEnum):
+    """What an order is for."""
+
+    ENTRY = "entry"
+    EXIT = "exit"
+    PROTECT = "protect"
+
+
+class OrderRecord(Record):
+    """One order of ours from intent to end. Written as INTENT before anything is sent.
+
+    `client_order_id` is derived from environment, account, plan, leg and attempt, so a second run derives the same one.
+    `venue_leg_order_ids` are the broker's ids of an OCO's stop leg: fills carrying them are ours.
+    """
+
+    kind: ClassVar[str] = "order"
+
+    client_order_id: str
+    plan_id: str
+    leg: OrderLeg
+    attempt_count: int
+    market: Market
+    session: date
+    symbol: str
+    sector: str
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    order_class: OrderClass
+    quantity_shares: Decimal
+    limit_price_usd: Decimal | None = None
+    stop_price_usd: Decimal | None = None
+    reserved_usd: Decimal
+    state: OrderState
+    created_at: Instant
+    updated_at: Instant
+    submit_deadline_at: Instant
+    sent_count: int = 0
+    venue_order_id: str | None = None
+    venue_leg_order_ids: tuple[str, ...] = ()
+    filled_quantity_shares: Decimal = Decimal(0)
+    filled_average_price_usd: Decimal | None = None
+    note: str = ""
+
+    @property
+    def key(self) -> Key:
+        return Key("journal", f"ORDER#{self.market}#{self.session}", self.client_order_id)
+
+    @property
+    def request(self) -> OrderRequest:
+        """The order as it goes to the broker: always the same for the same record."""
+        return OrderRequest(
+            client_order_id=self.client_order_id, market=self.market, symbol=self.symbol, side=self.side,
+            order_type=self.order_type, time_in_force=self.time_in_force, order_class=self.order_class,
+            quantity_shares=self.quantity_shares, limit_price_usd=self.limit_price_usd, stop_price_usd=self.stop_price_usd,
+        )
+
+
+class OrderTransition(Record):
+    """One step of an order's life, kept for good; written in the transaction that makes the step."""
+
+    kind: ClassVar[str] = "order_transition"
+
+    client_order_id: str
+    step_count: int
+    from_state: OrderState | None
+    to_state: OrderState
+    occurred_at: Instant
+    evidence: str
+
+    @property
+    def key(self) -> Key:
+        return Key("journal", f"TRANSITION#{self.client_order_id}", f"{self.step_count:04d}")
+
+
+class LiveOrder(Record):
+    """A pointer to an order that is not terminal, so that live orders are found without a scan."""
+
+    kind: ClassVar[str] = "live_order"
+
+    client_order_id: str
+    order_partition: str
+
+    @property
+    def key(self) -> Key:
+        return Key("book", "DESK", f"LIVE_ORDER#{self.client_order_id}")
+
+    @property
+    def order_key(self) -> Key:
+        return Key("journal", self.order_partition, self.client_order_id)
+
+
+class DayCounters(Record):
+    """What was committed in a session so far; changed in the transaction that writes an intent."""
+
+    kind: ClassVar[str] = "day_counters"
+
+    market: Market
+    session: date
+    orders_count: int = 0
+    entries_notional_usd: Decimal = Decimal(0)
+
+    @property
+    def key(self) -> Key:
+        return Key("book", f"COUNTERS#{self.market}", f"{self.session}")

@@ -1,0 +1,87 @@
+"""What a simulated exchange trades on: a market whose whole future is known to the simulation and to nobody else."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple, Protocol
+
+from closebell.model.instruments import Market, SessionHours
+from closebell.model.operations import NewsItem
+
+
+class Print(NamedTuple):
+    """A trade on the tape: instant (UTC), price (USD, as traded then: not adjusted) and size (None when unknown)."""
+
+    at: datetime
+    price_usd: Decimal
+    size_shares: Decimal | None
+
+
+class DayBar(NamedTuple):
+    """A session's bar as traded (not adjusted). A session with one price has open = high = low = close.
+
+    `volume_shares` is None when the source does not know it."""
+
+    session: date
+    open_usd: Decimal
+    high_usd: Decimal
+    low_usd: Decimal
+    close_usd: Decimal
+    volume_shares: Decimal | None
+
+
+class ListedAsset(NamedTuple):
+    """An asset as `/v2/assets` shows it. `increment_shares` is the quantity step; `spread_frac` the bid-ask spread
+    over price (0 when unknown)."""
+
+    symbol: str
+    name: str
+    market: Market
+    exchange: str
+    tradable: bool
+    fractionable: bool
+    shortable: bool
+    increment_shares: Decimal
+    spread_frac: Decimal
+
+
+class Split(NamedTuple):
+    """From `ex_session` on, each old share is `ratio` new ones."""
+
+    ex_session: date
+    ratio: Decimal
+
+
+class SimulatedMarket(Protocol):
+    """Read-only; equal for equal seeds. Sessions are ascending, prints of a session ascending in time.
+
+    The first print of a session is its opening auction, the last its close. Where a source has one price a session, that
+    print is both, at the close: an `opg` order then fills there.
+    """
+
+    label: str
+    is_synthetic: bool
+
+    def assets(self) -> tuple[ListedAsset, ...]:
+        """Everything listed, including reference symbols that are not tradable (an index)."""
+
+    def sessions(self, market: Market) -> tuple[SessionHours, ...]:
+        """Every session of the market's history."""
+
+    def prints(self, symbol: str, session: date) -> tuple[Print, ...]:
+        """The session's tape; empty when the symbol did not trade (halted all day, not listed)."""
+
+    def day_bars(self, symbol: str, first: date, last: date) -> tuple[DayBar, ...]:
+        """Bars of the sessions `first`..`last` that traded."""
+
+    def splits(self, symbol: str) -> tuple[Split, ...]:
+        """Its splits, ascending."""
+
+    def halts(self, symbol: str, session: date) -> tuple[tuple[datetime, datetime], ...]:
+        """Spans (UTC) in which the symbol's trading is halted."""
+
+    def volatility_index(self) -> Mapping[date, Decimal]:
+        """VIX closes; empty when the source has none."""
+
+    def headlines(self, session: date) -> tuple[NewsItem, ...]:
+        """News published on a date."""
