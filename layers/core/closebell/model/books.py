@@ -57,7 +57,8 @@ class PositionState(StrEnum):
 class Position(Record):
     """A projection of fills: lots, and the terms of the plan that opened it. It can be thrown away and rebuilt.
 
-    A closed position has no record here; its round trip is a `Trade`.
+    A closed position has no record here; its round trip is a `Trade`. `external_shares` are the user's own in the same
+    symbol: counted in exposure, never sold by us. `exit_plan_id` is set from the moment it is being closed.
     """
 
     kind: ClassVar[str] = "position"
@@ -74,9 +75,12 @@ class Position(Record):
     take_profit_frac: Decimal | None = None
     time_stop_sessions: int | None = None
     minimum_hold_sessions: int | None = None
-    regime: str = ""
+    external_shares: Decimal = Decimal(0)
     protections_count: int = 0
-    exits_count: int = 0
+    exit_plan_id: str = ""
+    exit_attempts_count: int = 0
+    exit_rule: ExitRule | None = None
+    exit_reason: str = ""
     realised_usd: Decimal = Decimal(0)
     sold_shares: Decimal = Decimal(0)
     sold_notional_usd: Decimal = Decimal(0)

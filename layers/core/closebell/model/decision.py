@@ -173,6 +173,24 @@ class TradePlan(Record):
         return Key("journal", f"PLAN#{self.market}#{self.session}", self.plan_id)
 
 
+class Denial(Record):
+    """A plan that was not sent because a check of ours failed when it was to be placed."""
+
+    kind: ClassVar[str] = "denial"
+
+    plan_id: str
+    market: Market
+    session: date
+    symbol: str
+    checks: tuple[CheckResult, ...]
+    reason: str
+    denied_at: Instant
+
+    @property
+    def key(self) -> Key:
+        return Key("journal", f"DENIAL#{self.market}#{self.session}", self.plan_id)
+
+
 class PlanSet(Record):
     """The header of a session's plans, written last: without it, plans do not count.
 

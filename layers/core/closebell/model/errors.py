@@ -1,22 +1,22 @@
 """The error tree: each class says what follows from it.
 
-    ClosebellError
-    ├── DataError                  skip the symbol and say why
-    ├── ConfigurationError         refuse to start; the message names the setting and the mend
-    ├── RunRefused                 this run must not act (late, no plans, wrong version); recorded, alerted
-    ├── OrderDenied                our own check said no before anything was sent; record
-    ├── OrderRejected              the broker said no and meant it; record, never resize and retry
-    │   ├── InsufficientBuyingPower
-    │   ├── InsufficientQuantity   reconcile, then classify: held by our own orders, or a phantom
-    │   └── WashTrade
-    ├── DuplicateOrderId           the broker knows this id already: look it up and adopt it
-    ├── BrokerUnavailable          a read failed: nothing changes, try again next cycle
-    │   ├── RateLimited            the same, after `reset_at`
-    │   └── BrokerKeyRefused       401 or 403 on the key: halt
-    ├── OutcomeUnknown             a write may or may not have happened: look up, re-send the same id only
-    ├── StoreUnavailable           a table, bucket or topic could not be reached, or is missing
-    ├── JournalConflict            somebody else did it already: stop quietly
-    └── BooksDisagree              what the broker shows cannot be ours: halt
+ClosebellError
+├── DataError                  skip the symbol and say why
+├── ConfigurationError         refuse to start; the message names the setting and the mend
+├── RunRefused                 this run must not act (late, no plans, wrong version); recorded, alerted
+├── OrderDenied                our own check said no before anything was sent; record
+├── OrderRejected              the broker said no and meant it; record, never resize and retry
+│   ├── InsufficientBuyingPower
+│   ├── InsufficientQuantity   reconcile, then classify: held by our own orders, or a phantom
+│   └── WashTrade
+├── DuplicateOrderId           the broker knows this id already: look it up and adopt it
+├── BrokerUnavailable          a read failed: nothing changes, try again next cycle
+│   ├── RateLimited            the same, after `reset_at`
+│   └── BrokerKeyRefused       401 or 403 on the key: halt
+├── OutcomeUnknown             a write may or may not have happened: look up, re-send the same id only
+├── StoreUnavailable           a table, bucket or topic could not be reached, or is missing
+├── JournalConflict            somebody else did it already: stop quietly
+└── BooksDisagree              what the broker shows cannot be ours: halt
 """
 
 from datetime import datetime

@@ -42,4 +42,6 @@ class SessionHours(Value):
 def crypto_session(session: date) -> SessionHours:
     """A crypto session is the UTC day; its bar is final at the next midnight."""
     opens_at = datetime(session.year, session.month, session.day, tzinfo=UTC)
-    return SessionHours(session=session, opens_at=opens_at, closes_at=datetime.fromordinal(session.toordinal() + 1).replace(tzinfo=UTC))
+    return SessionHours(
+        session=session, opens_at=opens_at, closes_at=datetime.fromordinal(session.toordinal() + 1).replace(tzinfo=UTC)
+    )

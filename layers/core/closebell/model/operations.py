@@ -8,6 +8,13 @@ from closebell.model.instruments import Market
 from closebell.model.record import Instant, Key, Record, Value
 
 
+class Trigger(Value):
+    """What a schedule sends: which market, and the instant it was meant for (never the instant it arrived)."""
+
+    market: Market
+    scheduled_at: Instant
+
+
 class RunState(StrEnum):
     """How a run stands: REFUSED did nothing for a stated reason, FAILED raised."""
 
@@ -82,6 +89,9 @@ class UndeliveredAlert(Record):
         return Key("book", "DESK", f"OUTBOX#{self.alert.alert_id}")
 
 
+HALT_KEY = Key("control", "DESK", "HALT")
+
+
 class Halt(Record):
     """Whether risk may be increased. Anyone and anything halts; a human resumes."""
 
@@ -95,21 +105,19 @@ class Halt(Record):
 
     @property
     def key(self) -> Key:
-        return Key("control", "DESK", "HALT")
+        return HALT_KEY
 
 
-class Lease(Record):
-    """Who works on something now. It saves work only: the derived order id is what prevents a second order."""
+class DeskOpening(Record):
+    """When the watchdog first looked: what was due before cannot have been missed."""
 
-    kind: ClassVar[str] = "lease"
+    kind: ClassVar[str] = "desk_opening"
 
-    name: str
-    token: str
-    expires_at: Instant
+    opened_at: Instant
 
     @property
     def key(self) -> Key:
-        return Key("book", "DESK", f"LEASE#{self.name}")
+        return Key("book", "DESK", "OPENED")
 
 
 class MailState(StrEnum):

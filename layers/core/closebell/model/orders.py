@@ -1,5 +1,8 @@
 """Our orders: the intent that is written first, its states, and which state may follow which."""
 
+import base64
+import hashlib
+import re
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -60,6 +63,36 @@ NEXT_STATES: dict[OrderState, frozenset[OrderState]] = {
 }
 
 
+ID_PREFIX = "cb"
+_MARKET_OF_LETTER = {"e": Market.US_EQUITY, "c": Market.CRYPTO}
+_ID_PATTERN = re.compile(r"cb([ec])(\d{4})(\d{2})(\d{2})-[a-z2-7]{20}")
+
+
+def derive_client_order_id(desk: str, plan_id: str, leg: "OrderLeg", attempt_count: int, market: Market, session: date) -> str:
+    """Our id for an order: the same for the same plan, leg and attempt, on whatever machine and however often it is asked.
+
+    `desk` is environment and account number, so that two desks never share an id. Market and session stand in clear text,
+    so that the record of an id can be found without an index. 32 characters.
+    """
+    digest = hashlib.sha256(f"{desk}|{plan_id}|{leg}|{attempt_count}".encode()).digest()
+    letter = "c" if market is Market.CRYPTO else "e"
+    return f"{ID_PREFIX}{letter}{session:%Y%m%d}-{base64.b32encode(digest).decode().lower()[:20]}"
+
+
+def order_key(client_order_id: str) -> Key:
+    """Where the order with this id lies; ValueError when the id is not one of ours."""
+    match = _ID_PATTERN.fullmatch(client_order_id)
+    if not match:
+        raise ValueError(f"{client_order_id!r} is not a closebell order id")
+    letter, year, month, day = match.groups()
+    return Key("journal", f"ORDER#{_MARKET_OF_LETTER[letter]}#{year}-{month}-{day}", client_order_id)
+
+
+def is_our_order_id(client_order_id: str) -> bool:
+    """Whether an id at the broker was derived by closebell."""
+    return _ID_PATTERN.fullmatch(client_order_id) is not None
+
+
 class OrderLeg(StrEnum):
     """What an order is for."""
 
@@ -106,15 +139,22 @@ class OrderRecord(Record):
 
     @property
     def key(self) -> Key:
-        return Key("journal", f"ORDER#{self.market}#{self.session}", self.client_order_id)
+        return order_key(self.client_order_id)
 
     @property
     def request(self) -> OrderRequest:
         """The order as it goes to the broker: always the same for the same record."""
         return OrderRequest(
-            client_order_id=self.client_order_id, market=self.market, symbol=self.symbol, side=self.side,
-            order_type=self.order_type, time_in_force=self.time_in_force, order_class=self.order_class,
-            quantity_shares=self.quantity_shares, limit_price_usd=self.limit_price_usd, stop_price_usd=self.stop_price_usd,
+            client_order_id=self.client_order_id,
+            market=self.market,
+            symbol=self.symbol,
+            side=self.side,
+            order_type=self.order_type,
+            time_in_force=self.time_in_force,
+            order_class=self.order_class,
+            quantity_shares=self.quantity_shares,
+            limit_price_usd=self.limit_price_usd,
+            stop_price_usd=self.stop_price_usd,
         )
 
 
@@ -141,19 +181,14 @@ class LiveOrder(Record):
     kind: ClassVar[str] = "live_order"
 
     client_order_id: str
-    order_partition: str
 
     @property
     def key(self) -> Key:
         return Key("book", "DESK", f"LIVE_ORDER#{self.client_order_id}")
 
-    @property
-    def order_key(self) -> Key:
-        return Key("journal", self.order_partition, self.client_order_id)
-
 
 class DayCounters(Record):
-    """What was committed in a session so far; changed in the transaction that writes an intent."""
+    """What was committed in a market's latest session so far; changed in the transaction that writes an intent."""
 
     kind: ClassVar[str] = "day_counters"
 
@@ -164,4 +199,4 @@ class DayCounters(Record):
 
     @property
     def key(self) -> Key:
-        return Key("book", f"COUNTERS#{self.market}", f"{self.session}")
+        return Key("book", "DESK", f"COUNTERS#{self.market}")

@@ -1,6 +1,7 @@
 """The bar panel: research's float64 view of the market."""
 
 import hashlib
+import io
 from dataclasses import dataclass
 from datetime import date
 
@@ -63,6 +64,20 @@ class BarPanel:
         place = {symbol: column for column, symbol in enumerate(self.symbols)}
         columns = [place[symbol] for symbol in symbols]
         return BarPanel(self.sessions, symbols, *(getattr(self, field)[:, columns] for field in FIELDS))
+
+    def to_npz(self) -> bytes:
+        """The panel as a compressed npz, for the archive."""
+        buffer = io.BytesIO()
+        fields = {field: getattr(self, field) for field in FIELDS}
+        np.savez_compressed(buffer, sessions=self.sessions, symbols=np.array(self.symbols, dtype=np.str_), **fields)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_npz(cls, content: bytes) -> "BarPanel":
+        """The panel that `to_npz` wrote."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            symbols = tuple(str(symbol) for symbol in stored["symbols"])
+            return cls(stored["sessions"], symbols, *(stored[field] for field in FIELDS))
 
     def sha256(self) -> str:
         """A fingerprint of everything in the panel, for the input hash that plans carry."""

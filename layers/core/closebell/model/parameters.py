@@ -60,6 +60,7 @@ class ParameterSet(Record):
     version_count: int = Field(default=1, ge=1)
     universe: tuple[Instrument, ...]
     regime_symbol: str = "SPY"
+    crypto_regime_symbol: str = "BTC/USD"
     strategies: tuple[str, ...] = ("sma_cross", "rsi", "macd", "mean_reversion", "momentum")
     votes_to_act_count_min: int = Field(default=2, ge=1)
     history_sessions: int = Field(default=300, ge=220, le=2520)
@@ -76,12 +77,18 @@ class ParameterSet(Record):
         if not symbols:
             raise ValueError("universe is empty: name at least one instrument")
         if self.votes_to_act_count_min > len(self.strategies):
-            raise ValueError(f"votes_to_act_count_min is {self.votes_to_act_count_min}, but only {len(self.strategies)} strategies vote")
+            raise ValueError(
+                f"votes_to_act_count_min is {self.votes_to_act_count_min}, but only {len(self.strategies)} strategies vote"
+            )
         return self
 
     def instruments(self, market: Market) -> tuple[Instrument, ...]:
         """The universe's instruments of one market, in the order of the configuration."""
         return tuple(instrument for instrument in self.universe if instrument.market is market)
+
+    def regime_symbol_of(self, market: Market) -> str:
+        """The symbol whose averages tell a market's regime."""
+        return self.crypto_regime_symbol if market is Market.CRYPTO else self.regime_symbol
 
     @property
     def key(self) -> Key:

@@ -34,7 +34,9 @@ class Key(NamedTuple):
 class Value(BaseModel):
     """A frozen value; unknown fields are refused so that a typo never passes for a default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ser_json_inf_nan="strings", ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
 
 class Record(Value):

@@ -4,7 +4,17 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Protocol
 
-from closebell.model.broker import Account, Asset, CashActivity, MarketClock, OrderRequest, Quote, VenueFill, VenueOrder, VenuePosition
+from closebell.model.broker import (
+    Account,
+    Asset,
+    CashActivity,
+    MarketClock,
+    OrderRequest,
+    Quote,
+    VenueFill,
+    VenueOrder,
+    VenuePosition,
+)
 from closebell.model.instruments import Market, SessionHours
 
 
@@ -61,4 +71,3 @@ class Broker(Protocol):
 
         Raises OutcomeUnknown when no trustworthy answer came.
         """
-

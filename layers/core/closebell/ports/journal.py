@@ -51,6 +51,9 @@ class Journal(Protocol):
     def read(self, key: Key, record_type: type[R]) -> Stored[R] | None:
         """Read one record, strongly consistent; None when absent. Raises StoreUnavailable."""
 
+    def read_many(self, keys: Sequence[Key], record_type: type[R]) -> list[Stored[R]]:
+        """Read up to 100 records, strongly consistent, in the order of `keys`; absent ones are left out."""
+
     def query(self, table: Table, partition: str, prefix: str = "", newest: int | None = None) -> list[Stored[Record]]:
         """All records of a partition whose sort key begins with `prefix`, in sort order, every page, strongly consistent.
 
@@ -69,3 +72,21 @@ class Journal(Protocol):
         StoreUnavailable
             The store refused or could not be reached; nothing was written.
         """
+
+
+CHANGES_MAX = 100
+
+
+def key_of(change: Change) -> Key:
+    """The key a change is about."""
+    return change.record.key if isinstance(change, Create | Replace) else change.key
+
+
+def require_one_change_a_key(changes: Sequence[Change]) -> None:
+    """ValueError when a commit is too long or names a key twice: the caller is wrong, not the store."""
+    keys = [key_of(change) for change in changes]
+    if len(keys) > CHANGES_MAX:
+        raise ValueError(f"a commit of {len(keys)} changes; the most is {CHANGES_MAX}")
+    doubled = {key for key in keys if keys.count(key) > 1}
+    if doubled:
+        raise ValueError(f"a commit names {', '.join(map(str, sorted(doubled)))} more than once")

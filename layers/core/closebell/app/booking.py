@@ -1,0 +1,154 @@
+"""The broker's activities become our ledger: each one once, in one transaction with everything it changes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from closebell.app.desk import Desk
+from closebell.books.ledger import Booking, book_fill, book_quantity_change, external_position, open_position
+from closebell.model.books import Fill, LedgerCursor, Position
+from closebell.model.broker import CashActivity, Side, VenueFill
+from closebell.model.decision import ExitRule, TradePlan
+from closebell.model.errors import BooksDisagree
+from closebell.model.orders import OrderLeg, OrderRecord, is_our_order_id, order_key
+from closebell.model.record import Key
+from closebell.ports.broker import Broker
+from closebell.ports.journal import Change, Create, Journal, Remove, Replace, Stored
+
+
+@dataclass
+class Bookkeeper:
+    """Books activities in the broker's order and knows the positions and orders as they then stand."""
+
+    journal: Journal
+    broker: Broker
+    sectors: Mapping[str, str]
+    positions: dict[str, Stored[Position]]
+    orders: dict[str, Stored[OrderRecord]]
+    cursor: Stored[LedgerCursor] | None
+    external_symbols: set[str] = field(default_factory=set)
+    booked_count: int = 0
+
+    @classmethod
+    def of(cls, desk: Desk, journal: Journal, broker: Broker) -> "Bookkeeper":
+        return cls(journal, broker, desk.sectors, dict(desk.positions), dict(desk.orders), desk.cursor)
+
+    @property
+    def after_activity_id(self) -> str:
+        """The last activity that is booked; "" when none is."""
+        return self.cursor.record.last_activity_id if self.cursor else ""
+
+    def book(self, activity: VenueFill | CashActivity, recorded_at: datetime) -> None:
+        """Book one activity, in one transaction. Raises JournalConflict when another run booked it first."""
+        changes: list[Change] = []
+        if isinstance(activity, VenueFill):
+            changes += self._book_fill(activity)
+        elif activity.symbol is not None and activity.quantity_shares:
+            position = self.positions.get(activity.symbol)
+            if position is not None:
+                changes += self._hold(activity.symbol, book_quantity_change(position.record, activity.quantity_shares))
+        cursor = LedgerCursor(last_activity_id=activity.activity_id, recorded_at=recorded_at)
+        changes.append(Replace(cursor, self.cursor.version) if self.cursor else Create(cursor))
+        self.journal.commit(changes)
+        self.cursor = Stored(cursor, self.cursor.version + 1 if self.cursor else 1)
+        self._advance_versions(changes)
+
+    def hold(self, symbol: str, position: Position | None, also: list[Change]) -> None:
+        """Change what our books hold of a symbol without a fill, together with `also` (the break that explains it)."""
+        changes = [*self._hold(symbol, Booking(position)), *also]
+        self.journal.commit(changes)
+        self._advance_versions(changes)
+
+    def _book_fill(self, activity: VenueFill) -> list[Change]:
+        owner = self._owner(activity.venue_order_id)
+        order = owner.record if owner else None
+        fill = Fill(
+            activity_id=activity.activity_id,
+            market=activity.market,
+            session=activity.market.date_of(activity.occurred_at),
+            symbol=activity.symbol,
+            side=activity.side,
+            quantity_shares=activity.quantity_shares,
+            price_usd=activity.price_usd,
+            occurred_at=activity.occurred_at,
+            venue_order_id=activity.venue_order_id,
+            client_order_id=order.client_order_id if order else None,
+            plan_id=order.plan_id if order else None,
+        )
+        if order is None:
+            self.external_symbols.add(fill.symbol)
+        held = self.positions.get(fill.symbol)
+        position = held.record if held else self._opened_by(fill, order)
+        if order is not None and order.leg is OrderLeg.ENTRY and not position.lots:
+            opened = self._opened_by(fill, order)
+            position = opened.model_copy(update={"external_shares": position.external_shares})
+        booking = book_fill(position, fill, _exit_rule(order, fill, position))
+        changes: list[Change] = [Create(fill), *self._hold(fill.symbol, booking)]
+        if booking.trade is not None:
+            changes.append(Create(booking.trade))
+        if owner is not None:
+            executed = owner.record.model_copy(
+                update={"filled_quantity_shares": owner.record.filled_quantity_shares + fill.quantity_shares}
+            )
+            changes.append(Replace(executed, owner.version))
+        self.booked_count += 1
+        return changes
+
+    def _owner(self, venue_order_id: str) -> Stored[OrderRecord] | None:
+        """The order of ours behind a fill: a live one by the broker's ids, else by our id on the broker's order."""
+        for stored in self.orders.values():
+            if venue_order_id == stored.record.venue_order_id or venue_order_id in stored.record.venue_leg_order_ids:
+                return stored
+        shown = self.broker.order(venue_order_id)
+        if shown is None or not is_our_order_id(shown.client_order_id):
+            return None
+        stored_order = self.journal.read(order_key(shown.client_order_id), OrderRecord)
+        if stored_order is None:
+            raise BooksDisagree(f"a fill of order {shown.client_order_id} has no intent in our journal")
+        self.orders[shown.client_order_id] = stored_order
+        return stored_order
+
+    def _opened_by(self, fill: Fill, order: OrderRecord | None) -> Position:
+        if order is None or order.side is Side.SELL:
+            return external_position(fill, self.sectors.get(fill.symbol, "unknown"))
+        plan = self.journal.read(Key("journal", f"PLAN#{order.market}#{order.session}", order.plan_id), TradePlan)
+        if plan is None:
+            raise BooksDisagree(f"order {order.client_order_id} belongs to plan {order.plan_id}, which is not in our journal")
+        return open_position(fill, plan.record)
+
+    def _hold(self, symbol: str, booking: Booking) -> list[Change]:
+        held = self.positions.get(symbol)
+        if booking.position is None:
+            return [Remove(held.record.key, held.version)] if held else []
+        return [Replace(booking.position, held.version) if held else Create(booking.position)]
+
+    def _advance_versions(self, changes: list[Change]) -> None:
+        """After a commit: what it wrote is what we hold."""
+        for change in changes:
+            if isinstance(change, Remove):
+                self.positions.pop(change.key.sort.removeprefix("POSITION#"), None)
+                continue
+            if isinstance(change, Create | Replace):
+                version = change.expected_version + 1 if isinstance(change, Replace) else 1
+                if isinstance(change.record, Position):
+                    self.positions[change.record.symbol] = Stored(change.record, version)
+                elif isinstance(change.record, OrderRecord):
+                    self.orders[change.record.client_order_id] = Stored(change.record, version)
+
+
+def _exit_rule(order: OrderRecord | None, fill: Fill, position: Position) -> ExitRule:
+    """What a sale was for: an OCO's parent is its target and the leg its stop; a simple protection is a stop."""
+    if order is None:
+        return ExitRule.MANUAL
+    if order.leg is OrderLeg.PROTECT:
+        is_target = (
+            order.limit_price_usd is not None and bool(order.venue_leg_order_ids) and fill.venue_order_id == order.venue_order_id
+        )
+        return ExitRule.TARGET if is_target else ExitRule.STOP
+    return position.exit_rule or ExitRule.SIGNAL
+
+
+def unbooked_shares(order: OrderRecord, executed: Decimal) -> Decimal:
+    """What the broker executed of an order and our ledger does not have yet."""
+    return executed - order.filled_quantity_shares

@@ -1,0 +1,199 @@
+"""How an order is placed exactly once (facts: the id is derived, the intent is written first, a doubt never makes a new id).
+
+1. Intent, live pointer, counters and whatever else belongs to it: one transaction, conditional on the id being new.
+2. SUBMITTING is written, then the order is sent once.
+3. The answer moves the state; no trustworthy answer means UNKNOWN: exposure stays reserved, the symbol blocked.
+4. `resolve` looks an unknown order up by its id. Not found proves nothing: the *same* id is sent again until the deadline,
+   after which the order is only read, and given up when the next session's list does not have it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from closebell.model.broker import VenueOrder, VenueStatus
+from closebell.model.errors import BooksDisagree, BrokerUnavailable, DuplicateOrderId, OrderRejected, OutcomeUnknown
+from closebell.model.orders import NEXT_STATES, DayCounters, LiveOrder, OrderRecord, OrderState, OrderTransition
+from closebell.ports.broker import Broker
+from closebell.ports.journal import Change, Create, Journal, Remove, Replace, Stored
+
+SUBMIT_WINDOW = timedelta(minutes=8)
+"""An order whose outcome is unknown may be sent again, under its own id, for this long after its intent."""
+
+_STATE_OF_STATUS = {
+    VenueStatus.PARTIALLY_FILLED: OrderState.PARTIAL,
+    VenueStatus.PENDING_CANCEL: OrderState.CANCEL_PENDING,
+    VenueStatus.FILLED: OrderState.FILLED,
+    VenueStatus.CANCELED: OrderState.CANCELED,
+    VenueStatus.EXPIRED: OrderState.EXPIRED,
+    VenueStatus.REJECTED: OrderState.REJECTED,
+    VenueStatus.REPLACED: OrderState.REPLACED,
+}
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Places, resolves and cancels orders. `now` is the broker's time at the start of the run."""
+
+    journal: Journal
+    broker: Broker
+    now: datetime
+
+    def place(self, order: OrderRecord, also: Sequence[Change] = ()) -> Stored[OrderRecord]:
+        """Place an order that may have been placed before: the id decides.
+
+        `also` is committed with the intent. Raises JournalConflict when something the intent relied on has moved on.
+        """
+        known = self.journal.read(order.key, OrderRecord)
+        if known is not None:
+            return self.resolve(known) if known.record.state.is_in_flight else known
+        counters = self.journal.read(DayCounters(market=order.market, session=order.session).key, DayCounters)
+        self.journal.commit(
+            [
+                Create(order),
+                Create(LiveOrder(client_order_id=order.client_order_id)),
+                _transition(order, None, order.state, 1, "decided"),
+                _counted(order, counters),
+                *also,
+            ]
+        )
+        return self._send(Stored(order, 1))
+
+    def resolve(self, stored: Stored[OrderRecord]) -> Stored[OrderRecord]:
+        """Bring an order in flight one step nearer to certainty."""
+        order = stored.record
+        if order.state is OrderState.INTENT:
+            late = self.now > order.submit_deadline_at
+            return self.move(stored, OrderState.VOID, "never sent, and its deadline has passed") if late else self._send(stored)
+        found = self.broker.order_by_client_id(order.client_order_id)
+        if found is not None:
+            return self.follow(stored, found)
+        if order.state is OrderState.QUARANTINED:
+            if order.market.date_of(self.now) <= order.session:
+                return stored
+            return self.move(stored, OrderState.NEVER_ACCEPTED, "the next session has begun and the broker does not know it")
+        if order.state is OrderState.SUBMITTING:
+            stored = self.move(stored, OrderState.UNKNOWN, "the run that sent it ended without an answer")
+        if self.now > stored.record.submit_deadline_at:
+            return self.move(stored, OrderState.QUARANTINED, "unknown past its deadline: read only from now on")
+        return self._send(stored)
+
+    def follow(self, stored: Stored[OrderRecord], venue: VenueOrder) -> Stored[OrderRecord]:
+        """Take over what the broker shows of an order of ours.
+
+        Raises BooksDisagree when the order under our id is not the order we meant.
+        """
+        order = stored.record
+        _require_same(order, venue)
+        state = _state_of(order, venue)
+        legs = tuple(leg.venue_order_id for leg in venue.legs)
+        update = {
+            "venue_order_id": venue.venue_order_id,
+            "venue_leg_order_ids": legs or order.venue_leg_order_ids,
+            "filled_average_price_usd": venue.filled_average_price_usd or order.filled_average_price_usd,
+        }
+        return self.move(stored, state, f"the broker shows {venue.status}", update)
+
+    def cancel(self, stored: Stored[OrderRecord]) -> Stored[OrderRecord]:
+        """Ask for a cancel. It is done when the broker shows the order as ended, in this run or a later one."""
+        order = stored.record
+        if order.state.is_terminal or order.venue_order_id is None:
+            return stored
+        try:
+            self.broker.cancel(order.venue_order_id)
+        except OutcomeUnknown:
+            return stored
+        shown = self.broker.order(order.venue_order_id)
+        return self.follow(stored, shown) if shown is not None else stored
+
+    def settle(self, stored: Stored[OrderRecord]) -> None:
+        """Forget the live pointer of an order whose end and every fill are booked."""
+        pointer = self.journal.read(LiveOrder(client_order_id=stored.record.client_order_id).key, LiveOrder)
+        if pointer is not None:
+            self.journal.commit([Remove(pointer.record.key, pointer.version)])
+
+    def move(
+        self, stored: Stored[OrderRecord], state: OrderState, evidence: str, update: Mapping[str, object] | None = None
+    ) -> Stored[OrderRecord]:
+        """Write a step of an order's life with its evidence; a step the table does not know is BooksDisagree."""
+        order = stored.record
+        changed = order.model_copy(update={**(update or {}), "state": state})
+        if changed == order:
+            return stored
+        changed = changed.model_copy(update={"updated_at": self.now})
+        changes: list[Change] = [Replace(changed, stored.version)]
+        if state is not order.state:
+            if state not in NEXT_STATES[order.state]:
+                raise BooksDisagree(f"order {order.client_order_id} went from {order.state} to {state}: {evidence}")
+            changes.append(_transition(order, order.state, state, stored.version + 1, evidence))
+        self.journal.commit(changes)
+        return Stored(changed, stored.version + 1)
+
+    def _send(self, stored: Stored[OrderRecord]) -> Stored[OrderRecord]:
+        sending = {"sent_count": stored.record.sent_count + 1}
+        state = OrderState.SUBMITTING if stored.record.state is OrderState.INTENT else stored.record.state
+        stored = self.move(stored, state, "about to be sent", sending)
+        try:
+            return self.follow(stored, self.broker.submit(stored.record.request))
+        except DuplicateOrderId:
+            found = self.broker.order_by_client_id(stored.record.client_order_id)
+            return self.follow(stored, found) if found is not None else self._unknown(stored, "the id is taken, yet not found")
+        except OrderRejected as refusal:
+            # an earlier try of this id may rest at the broker: then this refusal says nothing about it
+            if stored.record.sent_count > 1:
+                return self._unknown(stored, f"a repeat was refused: {refusal}")
+            return self.move(stored, OrderState.REJECTED, str(refusal), {"note": str(refusal)})
+        except (OutcomeUnknown, BrokerUnavailable) as doubt:
+            return self._unknown(stored, str(doubt))
+
+    def _unknown(self, stored: Stored[OrderRecord], evidence: str) -> Stored[OrderRecord]:
+        return self.move(stored, OrderState.UNKNOWN, evidence, {"note": evidence[:300]})
+
+
+def _transition(order: OrderRecord, before: OrderState | None, after: OrderState, step: int, evidence: str) -> Create:
+    return Create(
+        OrderTransition(
+            client_order_id=order.client_order_id,
+            step_count=step,
+            from_state=before,
+            to_state=after,
+            occurred_at=order.updated_at,
+            evidence=evidence[:300],
+        )
+    )
+
+
+def _counted(order: OrderRecord, counters: Stored[DayCounters] | None) -> Change:
+    """The day's counters with this order in them; a new session starts from zero."""
+    same_day = counters is not None and counters.record.session == order.session
+    before = counters.record if counters is not None and same_day else DayCounters(market=order.market, session=order.session)
+    after = before.model_copy(
+        update={"orders_count": before.orders_count + 1, "entries_notional_usd": before.entries_notional_usd + order.reserved_usd}
+    )
+    return Replace(after, counters.version) if counters is not None else Create(after)
+
+
+def _state_of(order: OrderRecord, venue: VenueOrder) -> OrderState:
+    if venue.status is VenueStatus.UNRECOGNISED and not order.state.is_in_flight:
+        return order.state
+    state = _STATE_OF_STATUS.get(venue.status, OrderState.ACCEPTED)
+    if state is OrderState.ACCEPTED and venue.filled_quantity_shares > 0:
+        return OrderState.PARTIAL
+    behind = state is OrderState.ACCEPTED and order.state in {OrderState.PARTIAL, OrderState.CANCEL_PENDING}
+    return order.state if behind or order.state.is_terminal else state
+
+
+def _require_same(order: OrderRecord, venue: VenueOrder) -> None:
+    ours = (order.symbol, order.side, order.quantity_shares)
+    theirs = (venue.symbol, venue.side, venue.quantity_shares)
+    if ours != theirs:
+        raise BooksDisagree(
+            f"order {order.client_order_id} was meant as {order.side} {order.quantity_shares} {order.symbol}, the broker shows "
+            f"{venue.side} {venue.quantity_shares} {venue.symbol} under that id"
+        )
+
+
+def executed_shares(venue: VenueOrder) -> Decimal:
+    """What an order and its legs traded so far, by the broker's own count."""
+    return venue.filled_quantity_shares + sum((leg.filled_quantity_shares for leg in venue.legs), Decimal(0))

@@ -1,0 +1,220 @@
+"""Before the open: turn the session's plans into orders, exits first, each exactly once.
+
+Refuses to act when the run is late, the plans are missing, void, stale or from another version of the code. Every entry is
+checked again on a fresh reading of the broker; one that fails is recorded with its checks and not sent.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+from closebell.app.alerts import deliver_waiting
+from closebell.app.booking import Bookkeeper
+from closebell.app.control import halt_desk, read_halt
+from closebell.app.desk import Desk, load_desk
+from closebell.app.execution import SUBMIT_WINDOW, Executor
+from closebell.app.exits import ExitDesk
+from closebell.app.runs import RunLog, RunOutcome
+from closebell.app.venue_reading import require_punctual
+from closebell.decision.desk_view import DeskView
+from closebell.decision.placing import recheck
+from closebell.model.books import Break, Consequence
+from closebell.model.broker import Account, BrokerSnapshot, MarketClock, OrderClass, OrderType, Quote, Side, TimeInForce
+from closebell.model.decision import CheckResult, Denial, EntryMethod, ExitRule, PlanAction, PlanSet, TradePlan
+from closebell.model.errors import BooksDisagree, BrokerKeyRefused, RunRefused
+from closebell.model.instruments import Market
+from closebell.model.operations import RunRecord, Trigger
+from closebell.model.orders import OrderLeg, OrderRecord, OrderState, derive_client_order_id
+from closebell.model.record import Key
+from closebell.ports.broker import Broker
+from closebell.ports.journal import Create, Journal
+from closebell.ports.operations import Notifier
+
+NO_SESSION = "no session today"
+
+
+@dataclass(frozen=True)
+class PlaceOrders:
+    """The use case."""
+
+    runs: RunLog
+    journal: Journal
+    broker: Broker
+    notifier: Notifier
+    environment: str
+    code_version: str
+
+    def __call__(self, trigger: Trigger) -> RunRecord:
+        """Place the session's orders. Raises RunRefused, BrokerUnavailable, StoreUnavailable, BooksDisagree (after halting)."""
+        try:
+            return self.runs.run_once(trigger, lambda: self._place(trigger))
+        except (BooksDisagree, BrokerKeyRefused) as error:
+            halt_desk(self.journal, str(error), "place_orders", trigger.scheduled_at)
+            raise
+
+    def _place(self, trigger: Trigger) -> RunOutcome:
+        clock = self.broker.clock()
+        require_punctual(trigger, clock)
+        session = trigger.market.date_of(trigger.scheduled_at)
+        previous = self._previous_session(trigger.market, session)
+        if previous is None:
+            return RunOutcome(NO_SESSION)
+        plan_set = self._plan_set(trigger.market, session, previous)
+        desk = load_desk(self.journal)
+        account = self.broker.account()
+        snapshot = BrokerSnapshot(
+            as_of=clock.now_at,
+            session=session,
+            account=account,
+            positions=tuple(self.broker.positions()),
+            open_orders=tuple(self.broker.open_orders()),
+        )
+        plans = [
+            plan.record
+            for plan in self.journal.read_many([self._plan_key(plan_set, name) for name in plan_set.plan_ids], TradePlan)
+        ]
+        counts: Counter[str] = Counter(plans=len(plans))
+        self._exit(plans, desk, clock, account, counts)
+        self._enter(plans, desk, snapshot, clock, counts)
+        if counts["denied"] or desk.outbox:
+            deliver_waiting(self.journal, self.notifier)
+        return RunOutcome(", ".join(f"{count} {name}" for name, count in counts.items()), dict(counts), plan_set.input_sha256)
+
+    def _previous_session(self, market: Market, session: date) -> date | None:
+        """The session before `session` by the broker's calendar; None when today is no session."""
+        if market is Market.CRYPTO:
+            return session - timedelta(days=1)
+        sessions = [hours.session for hours in self.broker.calendar(session - timedelta(days=10), session)]
+        return sessions[-2] if len(sessions) >= 2 and sessions[-1] == session else None
+
+    def _plan_set(self, market: Market, session: date, previous: date) -> PlanSet:
+        stored = self.journal.read(Key("journal", f"PLANSET#{market}", f"{session}"), PlanSet)
+        if stored is None:
+            raise RunRefused(f"there are no plans for {session}: generate_signals did not finish after {previous}")
+        plan_set = stored.record
+        if plan_set.state == "void":
+            raise RunRefused(f"the plans for {session} are void: {plan_set.void_reason}")
+        if plan_set.code_version != self.code_version:
+            raise RunRefused(f"the plans for {session} were made by version {plan_set.code_version}, this is {self.code_version}")
+        if plan_set.decided_session != previous:
+            raise RunRefused(f"the plans for {session} are from {plan_set.decided_session}, but the session before is {previous}")
+        return plan_set
+
+    @staticmethod
+    def _plan_key(plan_set: PlanSet, plan_id: str) -> Key:
+        return Key("journal", f"PLAN#{plan_set.market}#{plan_set.session}", plan_id)
+
+    def _executor(self, clock: MarketClock) -> Executor:
+        return Executor(self.journal, self.broker, clock.now_at)
+
+    def _exit(self, plans: list[TradePlan], desk: Desk, clock: MarketClock, account: Account, counts: Counter[str]) -> None:
+        keeper = Bookkeeper.of(desk, self.journal, self.broker)
+        exits = ExitDesk(self._executor(clock), keeper, clock, desk_name(self.environment, account))
+        for plan in plans:
+            if plan.action is not PlanAction.EXIT or plan.symbol not in keeper.positions:
+                continue
+            exits.begin(plan.symbol, plan.plan_id, plan.exit_rule or ExitRule.SIGNAL, plan.reason)
+            counts["exits"] += exits.advance(plan.symbol) is not None
+
+    def _enter(
+        self, plans: list[TradePlan], desk: Desk, snapshot: BrokerSnapshot, clock: MarketClock, counts: Counter[str]
+    ) -> None:
+        entries = [plan for plan in plans if plan.action is PlanAction.ENTER]
+        if not entries:
+            return
+        quotes = self.broker.quotes([plan.symbol for plan in entries], entries[0].market)
+        frozen = self._frozen_symbols(snapshot.session)
+        view = desk_view(desk, snapshot, entries[0].market)
+        for plan in sorted(entries, key=lambda plan: (-plan.priority_score, plan.symbol)):
+            order = entry_order(plan, desk_name(self.environment, snapshot.account), clock)
+            known = self.journal.read(order.key, OrderRecord)
+            checks = () if known else self._checks(plan, view, desk, quotes)
+            failed = [check for check in checks if not check.passed]
+            if plan.symbol in frozen or failed:
+                counts["denied"] += self._deny(plan, checks, _why(failed, plan.symbol in frozen), clock)
+                continue
+            placed = self._executor(clock).place(order).record
+            counts["rejected" if placed.state is OrderState.REJECTED else "orders"] += 1
+            if not placed.state.is_terminal:
+                view = replace(view, live_orders=(*view.live_orders, placed))
+
+    def _checks(self, plan: TradePlan, view: DeskView, desk: Desk, quotes: Mapping[str, Quote]) -> tuple[CheckResult, ...]:
+        """The risk chain again, with the halt switch read anew: after a halt no entry leaves."""
+        halt = read_halt(self.journal)
+        fresh = replace(view, is_halted=halt is not None and halt.record.is_halted)
+        return recheck(plan, fresh, desk.parameters, quotes.get(plan.symbol))
+
+    def _frozen_symbols(self, session: date) -> set[str]:
+        breaks = [stored.record for stored in self.journal.query("journal", f"BREAK#{session}")]
+        return {found.symbol for found in breaks if isinstance(found, Break) and found.consequence is Consequence.FREEZE}
+
+    def _deny(self, plan: TradePlan, checks: tuple[CheckResult, ...], reason: str, clock: MarketClock) -> int:
+        denial = Denial(
+            plan_id=plan.plan_id,
+            market=plan.market,
+            session=plan.session,
+            symbol=plan.symbol,
+            checks=checks,
+            reason=reason,
+            denied_at=clock.now_at,
+        )
+        if self.journal.read(denial.key, Denial) is None:
+            self.journal.commit([Create(denial)])
+        return 1
+
+
+def desk_name(environment: str, account: Account) -> str:
+    """Environment and account: what keeps the ids of two desks apart."""
+    return f"{environment}|{account.account_number}"
+
+
+def desk_view(desk: Desk, snapshot: BrokerSnapshot, market: Market) -> DeskView:
+    """What the decision may know of the desk: our projections for terms, the broker's snapshot for exposure."""
+    return DeskView(
+        as_of=snapshot.as_of,
+        snapshot=snapshot,
+        positions=tuple(stored.record for stored in desk.positions.values()),
+        live_orders=tuple(stored.record for stored in desk.orders.values() if not stored.record.state.is_terminal),
+        counters=desk.counters_of(market, snapshot.session),
+        sessions_held={},
+        sectors=desk.sectors,
+        is_halted=desk.is_halted,
+    )
+
+
+def entry_order(plan: TradePlan, name: str, clock: MarketClock) -> OrderRecord:
+    """The order of an entry plan: at the opening auction, by a limit for the day, or (crypto) at the market."""
+    order_type, time_in_force = {
+        EntryMethod.MARKET_ON_OPEN: (OrderType.MARKET, TimeInForce.OPG),
+        EntryMethod.LIMIT: (OrderType.LIMIT, TimeInForce.DAY if plan.market is Market.US_EQUITY else TimeInForce.GTC),
+        EntryMethod.MARKET: (OrderType.MARKET, TimeInForce.DAY if plan.market is Market.US_EQUITY else TimeInForce.GTC),
+    }[plan.method]
+    return OrderRecord(
+        client_order_id=derive_client_order_id(name, plan.plan_id, OrderLeg.ENTRY, 1, plan.market, plan.session),
+        plan_id=plan.plan_id,
+        leg=OrderLeg.ENTRY,
+        attempt_count=1,
+        market=plan.market,
+        session=plan.session,
+        symbol=plan.symbol,
+        sector=plan.sector,
+        side=Side.BUY,
+        order_type=order_type,
+        time_in_force=time_in_force,
+        order_class=OrderClass.SIMPLE,
+        quantity_shares=plan.quantity_shares,
+        limit_price_usd=plan.limit_price_usd if plan.method is EntryMethod.LIMIT else None,
+        reserved_usd=plan.quantity_shares * plan.reference_price_usd,
+        state=OrderState.INTENT,
+        created_at=clock.now_at,
+        updated_at=clock.now_at,
+        submit_deadline_at=clock.now_at + SUBMIT_WINDOW,
+    )
+
+
+def _why(failed: list[CheckResult], is_frozen: bool) -> str:
+    if is_frozen:
+        return "the symbol is frozen: our books differed from the broker's in this session"
+    check = failed[0]
+    return f"{check.check}: {check.measured} against a limit of {check.limit} {check.unit} {check.note}".strip()

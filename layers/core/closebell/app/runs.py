@@ -1,0 +1,115 @@
+"""Every scheduled run leaves a record: started, finished, with which code and outcome. A run that was done is not redone."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from closebell.app.alerts import Alarm, raise_alert
+from closebell.model.errors import ClosebellError, JournalConflict, RunRefused
+from closebell.model.operations import Priority, RunRecord, RunState, Trigger, run_key
+from closebell.ports.journal import Create, Journal, Replace, Stored
+from closebell.ports.operations import Clock, Notifier
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a run did, in words and numbers."""
+
+    outcome: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    input_sha256: str = ""
+
+
+def _with_one_repeat(work: Callable[[], RunOutcome]) -> RunOutcome:
+    """A lost race is repeated once on what the winner wrote; losing twice is no race and fails."""
+    try:
+        return work()
+    except JournalConflict:
+        return work()
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """Keeps the run records of one function and tells the owner of a run that failed."""
+
+    function: str
+    code_version: str
+    journal: Journal
+    clock: Clock
+    notifier: Notifier
+
+    def run_once(self, trigger: Trigger, work: Callable[[], RunOutcome]) -> RunRecord:
+        """Do `work` as the run that the schedule meant by `trigger`.
+
+        A run that completed before returns its record and does nothing. One that failed, or was killed, is done again:
+        `work` must change nothing twice. Errors are recorded, alerted once a day and raised.
+        """
+        stored = self._start(trigger)
+        if stored.record.state is RunState.COMPLETED:
+            return stored.record
+        try:
+            outcome = _with_one_repeat(work)
+        except Exception as error:
+            self._fail(stored, trigger, error)
+            raise
+        return self._finish(stored, RunState.COMPLETED, outcome)
+
+    def _start(self, trigger: Trigger) -> Stored[RunRecord]:
+        key = run_key(self.function, trigger.market, trigger.scheduled_at)
+        stored = self.journal.read(key, RunRecord)
+        if stored is None:
+            record = RunRecord(
+                function=self.function,
+                market=trigger.market,
+                scheduled_at=trigger.scheduled_at,
+                state=RunState.STARTED,
+                attempts_count=1,
+                started_at=self.clock.now(),
+                code_version=self.code_version,
+            )
+            self.journal.commit([Create(record)])
+            return Stored(record, 1)
+        if stored.record.state is RunState.COMPLETED:
+            return stored
+        again = stored.record.model_copy(
+            update={
+                "state": RunState.STARTED,
+                "attempts_count": stored.record.attempts_count + 1,
+                "started_at": self.clock.now(),
+                "finished_at": None,
+                "code_version": self.code_version,
+            }
+        )
+        self.journal.commit([Replace(again, stored.version)])
+        return Stored(again, stored.version + 1)
+
+    def _finish(self, stored: Stored[RunRecord], state: RunState, outcome: RunOutcome) -> RunRecord:
+        record = stored.record.model_copy(
+            update={
+                "state": state,
+                "finished_at": self.clock.now(),
+                "outcome": outcome.outcome,
+                "counts": dict(outcome.counts),
+                "input_sha256": outcome.input_sha256,
+            }
+        )
+        self.journal.commit([Replace(record, stored.version)])
+        return record
+
+    def _fail(self, stored: Stored[RunRecord], trigger: Trigger, error: Exception) -> None:
+        refused = isinstance(error, RunRefused)
+        message = str(error) if isinstance(error, ClosebellError) else f"{type(error).__name__}: see the function's log"
+        day = trigger.market.date_of(trigger.scheduled_at)
+        verb = "refused to run" if refused else "failed"
+        raise_alert(
+            self.journal,
+            self.notifier,
+            Alarm(
+                alert_id=f"run-{self.function}-{trigger.market}-{day}-{type(error).__name__}",
+                priority=Priority.URGENT,
+                subject=f"{self.function} {verb}",
+                body=message,
+                runbook=f"{self.function}-failed",
+            ),
+            trigger.scheduled_at,
+        )
+        self._finish(stored, RunState.REFUSED if refused else RunState.FAILED, RunOutcome(message))

@@ -1,0 +1,98 @@
+"""The dead-man's switch inside the desk: names what should have run and did not, and what is stuck."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from closebell.app.alerts import Alarm, alert_changes, deliver_waiting
+from closebell.app.desk import Desk, load_desk
+from closebell.app.runs import RunLog, RunOutcome
+from closebell.model.instruments import SessionHours
+from closebell.model.operations import DeskOpening, Priority, RunRecord, RunState, Trigger, run_key
+from closebell.model.schedule import SCHEDULES, ScheduledRun
+from closebell.ports.journal import Create, Journal
+from closebell.ports.market_data import Calendar
+from closebell.ports.operations import Notifier
+from closebell.ports.schedule import Firings
+
+GRACE = timedelta(minutes=15)
+LOOK_BACK = timedelta(hours=24)
+STUCK_AFTER = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class WatchSchedule:
+    """The use case. Needs neither the broker nor its key: it must be able to speak when they are what is broken."""
+
+    runs: RunLog
+    journal: Journal
+    notifier: Notifier
+    calendar: Calendar
+    firings: Firings
+
+    def __call__(self, trigger: Trigger) -> RunRecord:
+        """Look once. Raises StoreUnavailable, ConfigurationError."""
+        return self.runs.run_once(trigger, lambda: self._watch(trigger))
+
+    def _watch(self, trigger: Trigger) -> RunOutcome:
+        desk = load_desk(self.journal)
+        now = trigger.scheduled_at
+        alarms = [*self._missing(trigger, self._opened_at(now)), *_stuck(desk, now)]
+        raised = 0
+        for alarm in alarms:
+            changes = alert_changes(self.journal, alarm, now)
+            if changes:
+                self.journal.commit(changes)
+                raised += 1
+        delivered = deliver_waiting(self.journal, self.notifier) if raised or desk.outbox else 0
+        return RunOutcome(f"{len(alarms)} found", {"found": len(alarms), "alerts": raised, "delivered": delivered})
+
+    def _opened_at(self, now: datetime) -> datetime:
+        """When this desk was first watched; from the first look on, a run that is missing is missed."""
+        opening = DeskOpening(opened_at=now)
+        stored = self.journal.read(opening.key, DeskOpening)
+        if stored is None:
+            self.journal.commit([Create(opening)])
+        return stored.record.opened_at if stored else now
+
+    def _missing(self, trigger: Trigger, opened_at: datetime) -> Iterator[Alarm]:
+        """Every once-a-session run that was due at least 15 minutes ago, in the last day, and has no completed record."""
+        since, until = max(opened_at, trigger.scheduled_at - LOOK_BACK), trigger.scheduled_at - GRACE
+        first, last = trigger.market.date_of(since), trigger.market.date_of(until)
+        sessions = {hours.session: hours for hours in self.calendar.sessions(trigger.market, first, last)}
+        for schedule in SCHEDULES:
+            if schedule.market is not trigger.market or not schedule.once_a_session:
+                continue
+            for due_at in self.firings.between(schedule, since, until):
+                session = sessions.get(trigger.market.date_of(due_at))
+                if session is not None:
+                    yield from self._overdue(schedule, due_at, session)
+
+    def _overdue(self, schedule: ScheduledRun, due_at: datetime, session: SessionHours) -> Iterator[Alarm]:
+        stored = self.journal.read(run_key(schedule.function, schedule.market, due_at), RunRecord)
+        if stored is not None and stored.record.state is not RunState.STARTED:
+            return
+        what = "did not run" if stored is None else "started and never finished"
+        local = due_at.astimezone(schedule.market.zone)
+        yield Alarm(
+            alert_id=f"missed-{schedule.function}-{schedule.market}-{session.session}",
+            priority=Priority.URGENT,
+            subject=f"{schedule.function} {what}",
+            body=f"{schedule.function} ({schedule.market}) was due {local:%Y-%m-%d %H:%M %Z} and {what}.",
+            runbook="missed-run",
+        )
+
+
+def _stuck(desk: Desk, now: datetime) -> Iterator[Alarm]:
+    """Orders whose outcome is unknown for too long."""
+    for stored in desk.orders.values():
+        order = stored.record
+        if order.state.is_in_flight and now - order.created_at > STUCK_AFTER:
+            yield Alarm(
+                alert_id=f"stuck-{order.client_order_id}",
+                priority=Priority.URGENT,
+                subject=f"An order for {order.symbol} is {order.state}",
+                body=f"{order.side} {order.quantity_shares} {order.symbol} ({order.client_order_id}) is {order.state} since "
+                f"{order.created_at:%Y-%m-%d %H:%M}Z: {order.note}",
+                runbook="unknown-order",
+            )

@@ -1,0 +1,182 @@
+"""Fills become lots, lots become positions, positions become trades. Nothing else changes what we own.
+
+Lots are matched first in, first out. A fill that is not ours (the user's own) moves `external_shares`; when the user sells
+more than is theirs, the rest is taken from our lots, because that is what the broker now holds.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from closebell.model.books import Fill, Lot, Position, PositionState, Trade
+from closebell.model.broker import Side
+from closebell.model.decision import ExitRule, TradePlan
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True)
+class Booking:
+    """What one event makes of a symbol: its position afterwards (None: nothing is held) and the trade it completed."""
+
+    position: Position | None
+    trade: Trade | None = None
+
+
+def open_position(fill: Fill, plan: TradePlan) -> Position:
+    """The position that a plan's first fill opens; it owns nothing until the fill is booked."""
+    return Position(
+        symbol=fill.symbol,
+        market=fill.market,
+        sector=plan.sector,
+        state=PositionState.OPEN,
+        plan_id=plan.plan_id,
+        lots=(),
+        opened_session=fill.session,
+        strategies=plan.strategies,
+        stop_loss_frac=plan.stop_loss_frac,
+        take_profit_frac=plan.take_profit_frac,
+        time_stop_sessions=plan.time_stop_sessions,
+        minimum_hold_sessions=plan.minimum_hold_sessions,
+    )
+
+
+def external_position(fill: Fill, sector: str) -> Position:
+    """The user's own position in a symbol: it owns nothing until the fill is booked."""
+    return Position(
+        symbol=fill.symbol,
+        market=fill.market,
+        sector=sector,
+        state=PositionState.EXTERNAL,
+        plan_id="",
+        lots=(),
+        opened_session=fill.session,
+    )
+
+
+def book_fill(position: Position, fill: Fill, exit_rule: ExitRule = ExitRule.MANUAL) -> Booking:
+    """Book one fill. `exit_rule` names what a sale was for; it is kept with the trade when the position closes."""
+    if fill.client_order_id is None:
+        return _book_external(position, fill)
+    if fill.side is Side.BUY:
+        return Booking(_bought(position, fill))
+    return _sold(position, fill, fill.quantity_shares, exit_rule)
+
+
+def book_quantity_change(position: Position, change_shares: Decimal) -> Booking:
+    """A change of quantity without a trade: a crypto fee taken in the asset, a split's new shares.
+
+    A loss of shares comes out of the newest lot first (a fee belongs to the buy it was charged on); a gain is spread over
+    the lots in proportion, so that cost stays the same.
+    """
+    if change_shares >= 0:
+        return Booking(_grown(position, change_shares))
+    lots = list(position.lots)
+    missing = -change_shares
+    while missing > 0 and lots:
+        newest = lots.pop()
+        if newest.quantity_shares > missing:
+            lots.append(newest.model_copy(update={"quantity_shares": newest.quantity_shares - missing}))
+        missing = max(ZERO, missing - newest.quantity_shares)
+    external = max(ZERO, position.external_shares - missing)
+    return _settled(position.model_copy(update={"lots": tuple(lots), "external_shares": external}))
+
+
+def _grown(position: Position, change_shares: Decimal) -> Position:
+    held = position.quantity_shares
+    if not held:
+        return position.model_copy(update={"external_shares": position.external_shares + change_shares})
+    factor = (held + change_shares) / held
+    lots = [
+        lot.model_copy(update={"quantity_shares": lot.quantity_shares * factor, "price_usd": lot.price_usd / factor})
+        for lot in position.lots
+    ]
+    return position.model_copy(update={"lots": tuple(lots)})
+
+
+def _bought(position: Position, fill: Fill) -> Position:
+    lot = Lot(
+        activity_id=fill.activity_id, quantity_shares=fill.quantity_shares, price_usd=fill.price_usd, opened_at=fill.occurred_at
+    )
+    return position.model_copy(
+        update={
+            "lots": (*position.lots, lot),
+            "bought_shares": position.bought_shares + fill.quantity_shares,
+            "bought_notional_usd": position.bought_notional_usd + fill.quantity_shares * fill.price_usd,
+        }
+    )
+
+
+def _sold(position: Position, fill: Fill, quantity_shares: Decimal, exit_rule: ExitRule) -> Booking:
+    lots = list(position.lots)
+    to_sell, realised = quantity_shares, ZERO
+    while to_sell > 0 and lots:
+        oldest = lots.pop(0)
+        taken = min(oldest.quantity_shares, to_sell)
+        realised += taken * (fill.price_usd - oldest.price_usd)
+        to_sell -= taken
+        if oldest.quantity_shares > taken:
+            lots.insert(0, oldest.model_copy(update={"quantity_shares": oldest.quantity_shares - taken}))
+    sold = quantity_shares - to_sell
+    after = position.model_copy(
+        update={
+            "lots": tuple(lots),
+            "external_shares": position.external_shares - to_sell,
+            "realised_usd": position.realised_usd + realised,
+            "sold_shares": position.sold_shares + sold,
+            "sold_notional_usd": position.sold_notional_usd + sold * fill.price_usd,
+        }
+    )
+    return _settled(after, fill, exit_rule) if sold else _settled(after)
+
+
+def _book_external(position: Position, fill: Fill) -> Booking:
+    if fill.side is Side.BUY:
+        return Booking(position.model_copy(update={"external_shares": position.external_shares + fill.quantity_shares}))
+    from_theirs = min(fill.quantity_shares, max(ZERO, position.external_shares)) if position.lots else fill.quantity_shares
+    kept = position.model_copy(update={"external_shares": position.external_shares - from_theirs})
+    from_ours = fill.quantity_shares - from_theirs
+    return _sold(kept, fill, from_ours, ExitRule.MANUAL) if from_ours else _settled(kept)
+
+
+def _settled(position: Position, fill: Fill | None = None, exit_rule: ExitRule = ExitRule.MANUAL) -> Booking:
+    """Close what owns nothing any more: ours becomes a trade, what is left is the user's."""
+    if position.lots:
+        return Booking(position)
+    trade = _round_trip(position, fill, exit_rule) if fill and position.sold_shares else None
+    if not position.external_shares:
+        return Booking(None, trade)
+    return Booking(
+        Position(
+            symbol=position.symbol,
+            market=position.market,
+            sector=position.sector,
+            state=PositionState.EXTERNAL,
+            plan_id="",
+            lots=(),
+            opened_session=position.opened_session,
+            external_shares=position.external_shares,
+        ),
+        trade,
+    )
+
+
+def _round_trip(position: Position, fill: Fill, exit_rule: ExitRule) -> Trade:
+    """P&L is what came in less what went out; shares lost to fees cost what was paid for them."""
+    entry_price = position.bought_notional_usd / position.bought_shares
+    pnl = position.sold_notional_usd - position.bought_notional_usd
+    return Trade(
+        trade_id=f"{position.plan_id}@{fill.activity_id}",
+        market=position.market,
+        symbol=position.symbol,
+        sector=position.sector,
+        strategies=position.strategies,
+        quantity_shares=position.sold_shares,
+        entry_price_usd=entry_price,
+        exit_price_usd=position.sold_notional_usd / position.sold_shares,
+        pnl_usd=pnl,
+        return_frac=pnl / position.bought_notional_usd,
+        opened_session=position.opened_session,
+        closed_session=fill.session,
+        closed_at=fill.occurred_at,
+        exit_rule=exit_rule,
+    )

@@ -1,0 +1,144 @@
+"""`closebell`: what the owner says to the desk."""
+
+import getpass
+import secrets
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from closebell.app.control import confirm_resume, halt_desk, request_resume, store_parameters
+from closebell.app.desk import load_desk
+from closebell.app.explain import find_decisions, find_denial
+from closebell.configuration import read_parameters
+from closebell.model.decision_document import DecisionDocument
+from closebell.model.errors import ClosebellError, DataError
+from closebell.model.instruments import Market
+from closebell.reports.explanation import explain_decision
+from closebell.strategies import STRATEGIES
+from closebell.wiring.operator import OperatorDesk, operator_desk
+
+app = typer.Typer(
+    help="A trading desk that runs itself: ask it why, stop it, set it up.", no_args_is_help=True, add_completion=False
+)
+
+Stack = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", help="Name of the deployed stack.")]
+DEMO_DECISIONS = Path(".closebell/demo/decisions")
+
+
+def fail(error: Exception) -> NoReturn:
+    """Say what went wrong on stderr and end with status 1."""
+    typer.echo(f"closebell: {error}", err=True)
+    raise typer.Exit(1) from error
+
+
+@app.command()
+def explain(
+    symbol: Annotated[str, typer.Argument(help="For example AAPL or BTC/USD.")],
+    session: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The session decided after; the newest if left out.")
+    ] = None,
+    stack: Annotated[
+        str, typer.Option(envvar="CLOSEBELL_STACK", help="Name of a deployed stack; the demo's decisions if left out.")
+    ] = "",
+    decisions: Annotated[Path, typer.Option(help="Folder of decision documents, as the demo writes it.")] = DEMO_DECISIONS,
+) -> None:
+    """Why SYMBOL was or was not traded: votes, regime, every check with its number and limit, and the size."""
+    market = Market.CRYPTO if "/" in symbol else Market.US_EQUITY
+    day = session.date() if session else None
+    try:
+        if stack:
+            desk = operator_desk(stack)
+            document = find_decisions(desk.journal, desk.archive, market, day)
+            denial = find_denial(desk.journal, document, symbol)
+        else:
+            document, denial = _document_in(decisions / market, day), None
+        typer.echo(explain_decision(document, symbol.upper(), denial), nl=False)
+    except KeyError:
+        fail(DataError(f"{symbol} was not considered after {document.session}: it is not in the configured universe"))
+    except ClosebellError as error:
+        fail(error)
+
+
+def _document_in(folder: Path, day: date | None) -> DecisionDocument:
+    """A decision document on disk: `<session>.json`, the newest when no day is asked for."""
+    found = sorted(folder.glob(f"{day}.json" if day else "*.json"))
+    if not found:
+        when = f" for {day}" if day else ""
+        raise DataError(f"no decisions{when} in {folder}: run `make demo` first, or name a deployed desk with --stack")
+    return DecisionDocument.model_validate_json(found[-1].read_bytes())
+
+
+@app.command()
+def configure(
+    file: Annotated[Path, typer.Argument(help="The desk's configuration, as in examples/desk.toml.")], stack: Stack
+) -> None:
+    """Check a configuration and make it the desk's current one."""
+    try:
+        text = file.read_text()
+    except OSError as error:
+        fail(error)
+    try:
+        parameters = store_parameters(operator_desk(stack).journal, read_parameters(text, STRATEGIES))
+    except ClosebellError as error:
+        fail(error)
+    typer.echo(
+        f"configuration version {parameters.version_count}: {len(parameters.universe)} instruments, {len(parameters.strategies)} strategies"
+    )
+
+
+@app.command()
+def halt(reason: Annotated[str, typer.Argument(help="Why; it is shown wherever the desk is shown.")], stack: Stack) -> None:
+    """Stop at once: no order that increases risk leaves from now on; exits and stops keep working."""
+    try:
+        desk = operator_desk(stack)
+        new = halt_desk(desk.journal, reason, getpass.getuser(), desk.clock.now())
+    except ClosebellError as error:
+        fail(error)
+    typer.echo("halted" if new else "was halted already")
+
+
+@app.command()
+def resume(stack: Stack, code: Annotated[str, typer.Option(help="The code that the first call printed.")] = "") -> None:
+    """Resume after a halt, in two steps: the first call prints a code, the second repeats it within 15 minutes."""
+    try:
+        _resume(operator_desk(stack), code)
+    except ClosebellError as error:
+        fail(error)
+
+
+def _resume(desk: OperatorDesk, code: str) -> None:
+    now = desk.clock.now()
+    if code:
+        resumed = confirm_resume(desk.journal, code, getpass.getuser(), now)
+        typer.echo(resumed.reason)
+        return
+    waiting = request_resume(desk.journal, secrets.token_hex(3), now)
+    typer.echo(f"halted because: {waiting.reason} (by {waiting.by})\nto resume: closebell resume --code {waiting.resume_code}")
+
+
+@app.command()
+def status(stack: Stack) -> None:
+    """What the desk owns, whether it is halted, and when the broker was last read."""
+    try:
+        desk = load_desk(operator_desk(stack).journal)
+    except ClosebellError as error:
+        fail(error)
+    halted = desk.halt.record if desk.halt and desk.is_halted else None
+    typer.echo(f"HALTED: {halted.reason} (by {halted.by})" if halted else "running")
+    if desk.snapshot:
+        account = desk.snapshot.record.account
+        typer.echo(
+            f"equity ${account.equity_usd:,.2f}, cash ${account.cash_usd:,.2f}, read {desk.snapshot.record.as_of:%Y-%m-%d %H:%M}Z"
+        )
+    for stored in desk.positions.values():
+        position = stored.record
+        typer.echo(
+            f"  {position.symbol:<8}{position.quantity_shares:>12f} at ${position.average_entry_price_usd:,.2f}  {position.state}"
+        )
+    typer.echo(f"{len(desk.orders)} live orders, {len(desk.outbox)} alerts waiting")
+
+
+if __name__ == "__main__":
+    app()
