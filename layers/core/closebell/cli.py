@@ -83,9 +83,8 @@ def configure(
         parameters = store_parameters(operator_desk(stack).journal, read_parameters(text, STRATEGIES))
     except ClosebellError as error:
         fail(error)
-    typer.echo(
-        f"configuration version {parameters.version_count}: {len(parameters.universe)} instruments, {len(parameters.strategies)} strategies"
-    )
+    counts = f"{len(parameters.universe)} instruments, {len(parameters.strategies)} strategies"
+    typer.echo(f"configuration version {parameters.version_count}: {counts}")
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""Bars in, arrays out: validation, indicators and the regime."""

@@ -19,7 +19,8 @@ from closebell.analysis.validation import bar_problems
 from closebell.app.desk import Desk, load_desk
 from closebell.app.runs import RunLog, RunOutcome
 from closebell.decision.desk_view import DeskView
-from closebell.decision.session import SessionDecisions, SessionInputs, decide_session
+from closebell.decision.board import SessionInputs
+from closebell.decision.session import SessionDecisions, decide_session
 from closebell.model.broker import BrokerSnapshot
 from closebell.model.decision import Outcome, PlanAction, PlanSet, Regime
 from closebell.model.decision_document import DecisionDocument
@@ -107,11 +108,6 @@ class GenerateSignals:
         splits = self.data.split_dates(asked, first, last)
         problems = bar_problems(panel.columns(symbols), last, splits, parameters.history_sessions)
         notes = []
-        covered = 1 - len(problems) / len(symbols)
-        if covered < parameters.limits.universe_coverage_frac_min:
-            note = f"the feed covers {covered:.0%} of the universe, {parameters.limits.universe_coverage_frac_min:.0%} is needed"
-            notes.append(note)
-            problems = {symbol: problems.get(symbol, note) for symbol in symbols}
         volatility: VolatilitySeries | None = None
         if market is Market.US_EQUITY:
             try:

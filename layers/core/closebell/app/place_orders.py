@@ -18,7 +18,7 @@ from closebell.app.exits import ExitDesk
 from closebell.app.runs import RunLog, RunOutcome
 from closebell.app.venue_reading import require_punctual
 from closebell.decision.desk_view import DeskView
-from closebell.decision.placing import recheck
+from closebell.decision.placing import recheck, reservation_usd
 from closebell.model.books import Break, Consequence
 from closebell.model.broker import Account, BrokerSnapshot, MarketClock, OrderClass, OrderType, Quote, Side, TimeInForce
 from closebell.model.decision import CheckResult, Denial, EntryMethod, ExitRule, PlanAction, PlanSet, TradePlan
@@ -26,6 +26,7 @@ from closebell.model.errors import BooksDisagree, BrokerKeyRefused, RunRefused
 from closebell.model.instruments import Market
 from closebell.model.operations import RunRecord, Trigger
 from closebell.model.orders import OrderLeg, OrderRecord, OrderState, derive_client_order_id
+from closebell.model.parameters import ParameterSet
 from closebell.model.record import Key
 from closebell.ports.broker import Broker
 from closebell.ports.journal import Create, Journal
@@ -127,7 +128,7 @@ class PlaceOrders:
         frozen = self._frozen_symbols(snapshot.session)
         view = desk_view(desk, snapshot, entries[0].market)
         for plan in sorted(entries, key=lambda plan: (-plan.priority_score, plan.symbol)):
-            order = entry_order(plan, desk_name(self.environment, snapshot.account), clock)
+            order = entry_order(plan, desk.parameters, desk_name(self.environment, snapshot.account), clock)
             known = self.journal.read(order.key, OrderRecord)
             checks = () if known else self._checks(plan, view, desk, quotes)
             failed = [check for check in checks if not check.passed]
@@ -183,7 +184,7 @@ def desk_view(desk: Desk, snapshot: BrokerSnapshot, market: Market) -> DeskView:
     )
 
 
-def entry_order(plan: TradePlan, name: str, clock: MarketClock) -> OrderRecord:
+def entry_order(plan: TradePlan, parameters: ParameterSet, name: str, clock: MarketClock) -> OrderRecord:
     """The order of an entry plan: at the opening auction, by a limit for the day, or (crypto) at the market."""
     order_type, time_in_force = {
         EntryMethod.MARKET_ON_OPEN: (OrderType.MARKET, TimeInForce.OPG),
@@ -205,7 +206,7 @@ def entry_order(plan: TradePlan, name: str, clock: MarketClock) -> OrderRecord:
         order_class=OrderClass.SIMPLE,
         quantity_shares=plan.quantity_shares,
         limit_price_usd=plan.limit_price_usd if plan.method is EntryMethod.LIMIT else None,
-        reserved_usd=plan.quantity_shares * plan.reference_price_usd,
+        reserved_usd=reservation_usd(plan, parameters),
         state=OrderState.INTENT,
         created_at=clock.now_at,
         updated_at=clock.now_at,

@@ -23,7 +23,7 @@ from closebell.app.protection import protective_order
 from closebell.app.runs import RunLog, RunOutcome
 from closebell.app.venue_reading import VenueReading, read_venue, require_whole_positions
 from closebell.books.reconciliation import Difference, compare_positions, unknown_orders
-from closebell.model.books import Break, Consequence, Position, PositionState
+from closebell.model.books import Break, BreakKind, Consequence, Position, PositionState
 from closebell.model.broker import VenueOrder, VenuePosition
 from closebell.model.decision import ExitRule
 from closebell.model.errors import BooksDisagree, BrokerKeyRefused
@@ -119,17 +119,44 @@ class Cycle:
                 self.keeper.book(activity, self.now)
             self.reading = again
             differences = self._differences(again)
-        if any(difference.found.theirs_shares < difference.found.ours_shares for difference in differences):
-            require_whole_positions(self.reading)
+        missing = [difference.found for difference in differences if difference.found.theirs_shares < difference.found.ours_shares]
+        if missing:
+            require_whole_positions(self.reading, sum((self._cost(found) for found in missing), Decimal(0)))
         found = [difference.found for difference in differences]
         new = [self._take(difference) for difference in differences]
+        by_hand = self._trades_by_hand()
+        new += [self._record_break(one, []) for one in by_hand]
         strangers = unknown_orders(self.reading.open_orders, self.keeper.orders, self.trigger.market.date_of(self.now), self.now)
         for stranger in strangers:
             new.append(self._record_break(stranger, []))
             halt_desk(self.journal, stranger.note, "reconcile", self.now)
         self.counts["breaks"] = sum(new)
         if any(new):
-            self._alert_breaks(found + strangers)
+            self._alert_breaks(found + by_hand + strangers)
+
+    def _cost(self, found: Break) -> Decimal:
+        """What our books paid for the shares that the broker does not show."""
+        stored = self.keeper.positions.get(found.symbol)
+        price = stored.record.average_entry_price_usd if stored else Decimal(0)
+        return (found.ours_shares - found.theirs_shares) * price
+
+    def _trades_by_hand(self) -> list[Break]:
+        """The owner's own trades, booked in this run: no difference is left, but nothing of it was our doing."""
+        held = {position.symbol: position.quantity_shares for position in self.reading.positions}
+        owned = {symbol: stored.record.quantity_shares for symbol, stored in self.keeper.positions.items()}
+        return [
+            Break(
+                session=self.trigger.market.date_of(self.now),
+                break_kind=BreakKind.QUANTITY_DIFFERS if owned.get(symbol) else BreakKind.UNKNOWN_POSITION,
+                symbol=symbol,
+                ours_shares=owned.get(symbol, Decimal(0)),
+                theirs_shares=held.get(symbol, Decimal(0)),
+                consequence=Consequence.EXTERNAL,
+                detected_at=self.now,
+                note="traded by hand at the broker: counted in exposure, never sold by us",
+            )
+            for symbol in sorted(self.keeper.external_symbols)
+        ]
 
     def _differences(self, reading: VenueReading) -> list[Difference]:
         """Differences in symbols where nothing of ours is between two states (sent and unknown, filled and not booked)."""

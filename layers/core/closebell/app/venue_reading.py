@@ -13,10 +13,6 @@ from closebell.ports.broker import Broker
 LATENESS_MAX = timedelta(minutes=5)
 """A schedule delivered later than this is not acted on: an order meant for 09:00 must not go out at 14:00."""
 
-VALUE_TOLERANCE_FRAC = Decimal("0.02")
-"""How far the account's own numbers may be from the position list (prices move between two requests)."""
-
-
 @dataclass(frozen=True)
 class VenueReading:
     """What the broker said in one run. Activities are those after the cursor, oldest first."""
@@ -57,13 +53,16 @@ def require_punctual(trigger: Trigger, clock: MarketClock) -> None:
         )
 
 
-def require_whole_positions(reading: VenueReading) -> None:
-    """Refuse to conclude that a position is gone while the account's own numbers still contain it."""
-    account = reading.account
+def require_whole_positions(reading: VenueReading, missing_usd: Decimal) -> None:
+    """Refuse to conclude that positions are gone while the account's own numbers still contain them.
+
+    `missing_usd` is what our books say the missing shares cost. If the account holds half of that or more outside cash and
+    outside the listed positions, then the list left something out.
+    """
     listed = sum((position.market_value_usd for position in reading.positions), Decimal(0))
-    invested = account.equity_usd - account.cash_usd
-    if invested - listed > VALUE_TOLERANCE_FRAC * max(account.equity_usd, Decimal(1)):
+    unlisted = reading.account.equity_usd - reading.account.cash_usd - listed
+    if unlisted >= max(missing_usd / 2, Decimal(1)):
         raise BrokerUnavailable(
-            f"the broker lists positions worth ${listed:,.2f}, but its account holds ${invested:,.2f} outside cash: "
+            f"the broker lists positions worth ${listed:,.2f}, but its account holds ${unlisted:,.2f} more outside cash: "
             "the list is not whole, so nothing is concluded from it"
         )

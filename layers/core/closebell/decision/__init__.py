@@ -1,0 +1,1 @@
+"""From scores to plans: vote, risk checks, sizing, exits. Pure functions; nothing here asks the world or the clock."""

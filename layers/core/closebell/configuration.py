@@ -1,0 +1,184 @@
+"""The desk's configuration: TOML text in, a `ParameterSet` out, or one error that names everything that is wrong.
+
+The universe is written by sector, one list of symbols each; whatever is left out keeps the default of `ParameterSet`:
+
+    regime_symbol = "SPY"
+
+    [limits]
+    positions_count_max = 5
+
+    [universe]
+    information_technology = ["AAPL", "MSFT"]
+    crypto = ["BTC/USD"]
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Any, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from closebell.model.errors import ConfigurationError
+from closebell.model.instruments import Market
+from closebell.model.parameters import ParameterSet
+
+CRYPTO_SECTOR = "crypto"
+SECTORS = (
+    "communication_services", "consumer_discretionary", "consumer_staples", "energy", "financials", "health_care", "industrials",
+    "information_technology", "materials", "real_estate", "utilities", "funds", CRYPTO_SECTOR,
+)
+"""The eleven GICS sectors, exchange-traded funds, and crypto pairs: what the sector limits count in."""
+
+_EQUITY_SYMBOL = re.compile(r"[A-Z][A-Z0-9]*(\.[A-Z])?")
+_CRYPTO_SYMBOL = re.compile(r"[A-Z0-9]+/[A-Z]+")
+_BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
+_KINDS: dict[type, str] = {
+    bool: "true or false", int: "a whole number", Decimal: "a number", tuple: "a list", BaseModel: "a table",
+}
+
+
+def read_parameters(text: str, known_strategies: Collection[str]) -> ParameterSet:
+    """Read the owner's configuration.
+
+    Parameters
+    ----------
+    text
+        TOML; its keys are the fields of `ParameterSet`, its `[universe]` lists symbols by sector.
+    known_strategies
+        The names that `strategies` may hold.
+
+    Raises
+    ------
+    ConfigurationError
+        One line for each thing that is wrong: the key, its line, the value, what is allowed, the likely meaning of a typo.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"the configuration is not TOML: {error}") from error
+    lines = _KeyLines(text)
+    faults = [*_universe_faults(document.get("universe", {}), lines), *_strategy_faults(document, known_strategies, lines)]
+    if not faults:
+        try:
+            # As JSON, because only there does pydantic's strict mode read "0.02" as a Decimal and still refuse true for 1.
+            return ParameterSet.model_validate_json(json.dumps(_with_instruments(document), default=str), strict=True)
+        except ValidationError as error:
+            faults = [_described(details, lines) for details in error.errors()]
+    raise ConfigurationError("the configuration cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
+
+
+def allowed_values(field: FieldInfo) -> str:
+    """What a field may hold, in words: `a number above 0, at most 1`."""
+    kind = get_origin(field.annotation) or field.annotation
+    noun = next((noun for type_, noun in _KINDS.items() if isinstance(kind, type) and issubclass(kind, type_)), "text")
+    bounds = [(words, getattr(bound, name, None)) for bound in field.metadata for name, words in _BOUNDS.items()]
+    return f"{noun} {', '.join(words.format(limit) for words, limit in bounds if limit is not None)}".rstrip()
+
+
+class _KeyLines:
+    """Where in the text a key stands, for error messages."""
+
+    def __init__(self, text: str) -> None:
+        self._lines: dict[tuple[str, ...], int] = {}
+        table: tuple[str, ...] = ()
+        for number, line in enumerate(text.splitlines(), start=1):
+            if header := re.match(r"\s*\[+([\w.]+)\]", line):
+                table = tuple(header[1].split("."))
+                self._lines.setdefault(table, number)
+            elif key := re.match(r"\s*\"?([\w./-]+)\"?\s*=", line):
+                self._lines.setdefault((*table, *key[1].split(".")), number)
+
+    def place(self, *path: str) -> str:
+        """`limits.positions_count_max (line 12)`; without the line when the key is written in a way not known here."""
+        line = self._lines.get(path)
+        return ".".join(path) + (f" (line {line})" if line else "")
+
+
+def _with_instruments(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with its universe as the instruments that `ParameterSet` holds."""
+    market = {True: Market.CRYPTO, False: Market.US_EQUITY}
+    universe = [
+        {"symbol": symbol, "sector": sector, "market": market[sector == CRYPTO_SECTOR]}
+        for sector, symbols in document.get("universe", {}).items() for symbol in symbols
+    ]
+    return {**document, "universe": universe}
+
+
+def _universe_faults(universe: object, lines: _KeyLines) -> Iterator[str]:
+    """What is wrong with the universe before its instruments can be made."""
+    if not isinstance(universe, dict) or not universe:
+        yield f'{lines.place("universe")} is missing or empty: list symbols by sector, for example energy = ["XOM", "CVX"]'
+        return
+    seen: dict[str, str] = {}
+    for sector, symbols in universe.items():
+        place = lines.place("universe", sector)
+        if sector not in SECTORS:
+            yield f"{place}: unknown sector{_suggestion(sector, SECTORS)}"
+        elif not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
+            yield f'{place}: a sector takes a list of symbols such as ["AAPL", "MSFT"]'
+        else:
+            yield from _symbol_faults(sector, symbols, seen, place)
+
+
+def _symbol_faults(sector: str, symbols: list[str], seen: dict[str, str], place: str) -> Iterator[str]:
+    """What is wrong with a sector's symbols; `seen` maps the symbols read so far to their sector."""
+    wanted, example = (_CRYPTO_SYMBOL, "BTC/USD") if sector == CRYPTO_SECTOR else (_EQUITY_SYMBOL, "AAPL or BRK.B")
+    for symbol in symbols:
+        if not wanted.fullmatch(symbol):
+            yield f"{place}: {symbol!r} is not a symbol of {sector}; write it like {example}"
+        if symbol in seen:
+            yield f"{place}: {symbol} stands twice, it is already in {seen[symbol]}"
+        seen[symbol] = sector
+
+
+def _strategy_faults(document: Mapping[str, Any], known: Collection[str], lines: _KeyLines) -> Iterator[str]:
+    """Strategies that do not exist, or vote twice."""
+    named = document.get("strategies", [])
+    names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    for name in sorted(set(names)):
+        if name not in known:
+            yield f"{lines.place('strategies')}: there is no strategy {name!r}{_suggestion(name, known)}"
+        elif names.count(name) > 1:
+            yield f"{lines.place('strategies')}: {name} stands twice, a strategy votes once"
+
+
+def _described(details: ErrorDetails, lines: _KeyLines) -> str:
+    """One line for one of pydantic's findings."""
+    path = tuple(str(part) for part in details["loc"])
+    model, field = _schema_at(path)
+    place = lines.place(*path) if path else "the configuration"
+    if details["type"] == "extra_forbidden" and model:
+        return f"{place}: unknown key{_suggestion(path[-1], _keys(model))}"
+    if details["type"] == "value_error":
+        return f"{place}: {details['ctx']['error']}"
+    wanted = allowed_values(field) if field else "text"
+    return f"{place} is {json.dumps(details['input'])}; it takes {wanted}"
+
+
+def _schema_at(path: tuple[str, ...]) -> tuple[type[BaseModel] | None, FieldInfo | None]:
+    """The model that holds the last part of `path`, and that part's field; None where the schema has nothing there."""
+    model: type[BaseModel] | None = ParameterSet
+    field: FieldInfo | None = None
+    for depth, part in enumerate(path):
+        field = model.model_fields.get(part) if model else None
+        if depth < len(path) - 1:
+            inner = field.annotation if field else None
+            model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+    return model, field
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    """The keys an owner may write in a table."""
+    return [key for key in model.model_fields if key != "schema_version"]
+
+
+def _suggestion(word: str, allowed: Collection[str]) -> str:
+    """`; did you mean X? Allowed: ...`"""
+    close = get_close_matches(word, allowed, n=1)
+    return (f"; did you mean {close[0]}?" if close else ";") + f" Allowed: {', '.join(sorted(allowed))}"

@@ -1,0 +1,117 @@
+"""The decision after a session: every symbol considered, the best that the limits allow entered, what is due sold.
+
+1. The session's row of scores becomes votes, for all symbols at once (`board`).
+2. Every position is kept or gets an exit plan.
+3. What the ensemble would buy is ranked, sized, checked and reserved in turn (`entries`).
+4. Each symbol gets a decision: what, why, by which numbers.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from closebell.decision import plans, risk, words
+from closebell.decision.board import Board, SessionInputs, board_of, universe_of
+from closebell.decision.entries import EntryTerrain, Judgement, judge_in_turn
+from closebell.decision.exits import exit_due, why_kept
+from closebell.decision.exposure import UNKNOWN_SECTOR, exposure_of
+from closebell.decision.holdings import Holding, holdings_of
+from closebell.decision.sizing import risk_budget_frac
+from closebell.model.decision import Allocation, CheckResult, Decision, Outcome, Stance, TradePlan
+
+
+@dataclass(frozen=True)
+class SessionDecisions:
+    """One decision for every symbol of the universe, then for every other one held; exits first among the plans."""
+
+    decisions: tuple[Decision, ...]
+    plans: tuple[TradePlan, ...]
+
+
+class _Decided(NamedTuple):
+    decision: Decision
+    plan: TradePlan | None = None
+
+
+def decide_session(inputs: SessionInputs) -> SessionDecisions:
+    """Decide once; equal inputs give equal decisions and plans."""
+    universe = universe_of(inputs.parameters, inputs.market, inputs.panel)
+    board, holdings = board_of(inputs, universe), holdings_of(inputs.desk, inputs.market)
+    decided = {symbol: _decide_holding(board, symbol, holding) for symbol, holding in sorted(holdings.items())}
+    for judgement in judge_in_turn(board.candidates(holdings), terrain_of(board)):
+        decided[judgement.case.candidate.symbol] = _decide_candidate(board, judgement)
+    for symbol in universe.sectors.keys() - decided.keys():
+        decided[symbol] = _decide_idle(board, symbol)
+    in_order = [*universe.sectors, *sorted(decided.keys() - universe.sectors.keys())]
+    return SessionDecisions(
+        decisions=tuple(decided[symbol].decision for symbol in in_order),
+        plans=tuple(one.plan for one in decided.values() if one.plan),
+    )
+
+
+def terrain_of(board: Board) -> EntryTerrain:
+    """What every candidate of the session is judged on."""
+    desk, limits = board.inputs.desk, board.inputs.parameters.limits
+    return EntryTerrain(desk, exposure_of(desk), limits, risk_budget_frac(board.inputs.regime, limits), board.coverage_frac)
+
+
+def _decide_holding(board: Board, symbol: str, holding: Holding) -> _Decided:
+    """Keep a position or plan its exit. Only what both books agree is ours is ever sold."""
+    inputs, position, ballot = board.inputs, holding.position, board.ballot(symbol)
+    if holding.venue is None:
+        return _held(board, symbol, "the broker could not be read: nothing changes")
+    if position is None:
+        return _held(board, symbol, "at the broker, not in our books: never sold by closebell")
+    if holding.is_leaving:
+        return _held(board, symbol, "an exit order is out")
+    sessions = inputs.desk.sessions_held[symbol]
+    due = exit_due(position, sessions, ballot, inputs.parameters.exits)
+    if due is None or holding.sellable_shares <= 0:
+        return _held(board, symbol, why_kept(position, sessions, inputs.parameters.exits))
+    rule, evidence = due
+    plan = plans.exit_plan(
+        position, holding.sellable_shares, board.close_usd(symbol) or holding.venue_price_usd,
+        session=inputs.next_session, decided_session=inputs.session, rule=rule, reason=evidence,
+    )
+    return _Decided(_decision(board, symbol, Outcome.EXIT, evidence), plan)
+
+
+def _decide_candidate(board: Board, judgement: Judgement) -> _Decided:
+    """Enter, or say which check denied it; either way with every check."""
+    inputs, case, allocation = board.inputs, judgement.case, judgement.allocation
+    symbol, ballot = case.candidate.symbol, board.ballot(case.candidate.symbol)
+    checks = risk.evaluate(case)
+    if judgement.failed or allocation is None:
+        failed = judgement.failed or checks[0]
+        reason = words.why_denied(ballot, failed)
+        return _Decided(_decision(board, symbol, Outcome.DENIED, reason, checks, failed.check, allocation))
+    reason = words.why_entered(ballot, inputs.regime, allocation, inputs.parameters.exits)
+    plan = plans.entry_plan(
+        case.candidate, allocation, inputs.parameters, session=inputs.next_session, decided_session=inputs.session,
+        score=ballot.vote_score, strategies=ballot.names(Stance.BUY), reason=reason,
+    )
+    return _Decided(_decision(board, symbol, Outcome.ENTER, reason, checks, allocation.binding, allocation), plan)
+
+
+def _decide_idle(board: Board, symbol: str) -> _Decided:
+    if skipped := board.why_skipped(symbol):
+        return _Decided(_decision(board, symbol, Outcome.SKIPPED, skipped))
+    reason = words.why_not_bought(board.ballot(symbol), board.inputs.parameters.votes_to_act_count_min)
+    return _Decided(_decision(board, symbol, Outcome.NO_TRADE, reason))
+
+
+def _held(board: Board, symbol: str, reason: str) -> _Decided:
+    skipped = board.why_skipped(symbol)
+    return _Decided(_decision(board, symbol, Outcome.HOLD, f"{reason} (bars unusable: {skipped})" if skipped else reason))
+
+
+def _decision(
+    board: Board, symbol: str, outcome: Outcome, reason: str,
+    checks: tuple[CheckResult, ...] = (), binding_check: str = "", allocation: Allocation | None = None,
+) -> Decision:
+    inputs, ballot = board.inputs, board.ballot(symbol)
+    sector = board.universe.sectors.get(symbol) or inputs.desk.sectors.get(symbol, UNKNOWN_SECTOR)
+    return Decision(
+        market=inputs.market, session=inputs.session, symbol=symbol, sector=sector, outcome=outcome, reason=reason,
+        close_usd=board.close_usd(symbol), votes=ballot.votes, vote_score=ballot.vote_score, stance=ballot.stance,
+        regime=inputs.regime, checks=checks, binding_check=binding_check, allocation=allocation,
+    )

@@ -1,0 +1,174 @@
+"""The market as of an instant: sessions, prints, last prices and quotes, with nothing from the future in them."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from operator import attrgetter
+from typing import NamedTuple
+
+from closebell.model.broker import Quote
+from closebell.model.instruments import Market, SessionHours
+from closebell.simulation.market import ListedAsset, Print, SimulatedMarket
+
+_PRINTED_AT = attrgetter("at")
+EQUITY_TICK_USD = Decimal("0.0001")
+CRYPTO_TICK_USD = Decimal("1e-9")
+_LOOK_BACK_SESSIONS = 30
+_CACHED_TAPES_MAX = 4096
+
+
+class SessionCalendar:
+    """One market's sessions, found by instant or date."""
+
+    def __init__(self, sessions: tuple[SessionHours, ...]) -> None:
+        self.sessions = sessions
+        self._dates = [hours.session for hours in sessions]
+        self._opens = [hours.opens_at for hours in sessions]
+        self._closes = [hours.closes_at for hours in sessions]
+
+    def on(self, session: date) -> SessionHours | None:
+        """The session of a date."""
+        place = bisect_left(self._dates, session)
+        return self.sessions[place] if place < len(self._dates) and self._dates[place] == session else None
+
+    def is_open(self, at: datetime) -> bool:
+        """Whether a session is running: from its first instant up to, not including, its last."""
+        started = self.last_started(at)
+        return started is not None and at < started.closes_at
+
+    def last_started(self, at: datetime) -> SessionHours | None:
+        """The latest session that has opened."""
+        place = bisect_right(self._opens, at)
+        return self.sessions[place - 1] if place else None
+
+    def last_closed(self, at: datetime) -> SessionHours | None:
+        """The latest session that is over."""
+        place = bisect_right(self._closes, at)
+        return self.sessions[place - 1] if place else None
+
+    def next_to_open(self, at: datetime) -> SessionHours | None:
+        """The first session that opens after `at`."""
+        place = bisect_right(self._opens, at)
+        return self.sessions[place] if place < len(self.sessions) else None
+
+    def next_to_close(self, at: datetime) -> SessionHours | None:
+        """The first session that closes after `at`: the running one, else the next."""
+        place = bisect_right(self._closes, at)
+        return self.sessions[place] if place < len(self.sessions) else None
+
+    def touching(self, after: datetime, until: datetime) -> tuple[SessionHours, ...]:
+        """The sessions that have an instant in `after` < t <= `until`."""
+        return self.sessions[bisect_right(self._closes, after) : bisect_right(self._opens, until)]
+
+    def between(self, first: date, last: date) -> tuple[SessionHours, ...]:
+        """The sessions of a range of dates, both ends included."""
+        return self.sessions[bisect_left(self._dates, first) : bisect_right(self._dates, last)]
+
+
+def midnight(day: date, market: Market) -> datetime:
+    """The first instant (UTC) of a date in the market's zone."""
+    return datetime(day.year, day.month, day.day, tzinfo=market.zone).astimezone(UTC)
+
+
+class SeenPrint(NamedTuple):
+    """A print with its place in its session."""
+
+    session: date
+    print: Print
+    is_first: bool
+    is_last: bool
+
+
+class ExchangeTape:
+    """Reads a `SimulatedMarket` up to an instant. A symbol under `stopped_at` shows nothing after that instant."""
+
+    def __init__(self, market: SimulatedMarket) -> None:
+        self.market = market
+        self.assets: dict[str, ListedAsset] = {asset.symbol: asset for asset in market.assets()}
+        self.calendars = {name: SessionCalendar(market.sessions(name)) for name in Market}
+        self.stopped_at: dict[str, datetime] = {}
+        self._prints: dict[tuple[str, date], tuple[Print, ...]] = {}
+        self._splits = {symbol: market.splits(symbol) for symbol in self.assets}
+
+    def calendar(self, symbol: str) -> SessionCalendar:
+        """The sessions `symbol` trades in."""
+        return self.calendars[self.assets[symbol].market]
+
+    def prints(self, symbol: str, session: date) -> tuple[Print, ...]:
+        """A session's whole tape, kept for the next call."""
+        key = (symbol, session)
+        if key not in self._prints:
+            if len(self._prints) >= _CACHED_TAPES_MAX:
+                self._prints.clear()
+            self._prints[key] = self.market.prints(symbol, session)
+        return self._prints[key]
+
+    def seen(self, symbol: str, after: datetime, until: datetime) -> Iterator[SeenPrint]:
+        """The prints of `after` < t <= `until` at which orders can trade: none while the symbol is halted."""
+        if symbol in self.stopped_at:
+            return
+        for hours in self.calendar(symbol).touching(after, until):
+            tape = self.prints(symbol, hours.session)
+            first, last = bisect_right(tape, after, key=_PRINTED_AT), bisect_right(tape, until, key=_PRINTED_AT)
+            if first == last:
+                continue
+            halts = self.market.halts(symbol, hours.session)
+            for place in range(first, last):
+                if not any(begin <= tape[place].at < end for begin, end in halts):
+                    yield SeenPrint(hours.session, tape[place], place == 0, place == len(tape) - 1)
+
+    def session_prints(self, symbol: str, session: date, at: datetime) -> tuple[Print, ...]:
+        """A session's prints up to `at`."""
+        at = min(at, self.stopped_at.get(symbol, at))
+        tape = self.prints(symbol, session)
+        return tape[: bisect_right(tape, at, key=_PRINTED_AT)]
+
+    def last_print(self, symbol: str, at: datetime) -> tuple[date, Print] | None:
+        """The latest print up to `at` and its session, as traded then."""
+        at = min(at, self.stopped_at.get(symbol, at))
+        calendar = self.calendar(symbol)
+        hours = calendar.last_started(at)
+        for _ in range(_LOOK_BACK_SESSIONS):
+            if hours is None:
+                return None
+            tape = self.session_prints(symbol, hours.session, at)
+            if tape:
+                return hours.session, tape[-1]
+            hours = calendar.last_closed(hours.opens_at)
+        return None
+
+    def split_factor(self, symbol: str, session: date, at: datetime) -> Decimal:
+        """By what a price of `session` is divided to be comparable at `at`: only splits that have happened count."""
+        today = self.assets[symbol].market.date_of(at)
+        factor = Decimal(1)
+        for split in self._splits[symbol]:
+            if session < split.ex_session <= today:
+                factor *= split.ratio
+        return factor
+
+    def last_price_usd(self, symbol: str, at: datetime) -> Decimal | None:
+        """The price now: the last print, adjusted for splits since."""
+        found = self.last_print(symbol, at)
+        if found is None:
+            return None
+        session, last = found
+        factor = self.split_factor(symbol, session, at)
+        return last.price_usd if factor == 1 else self.to_tick(symbol, last.price_usd / factor)
+
+    def quote(self, symbol: str, at: datetime) -> Quote | None:
+        """Best bid and ask: the price now less and plus half the spread, made at `at`."""
+        price = self.last_price_usd(symbol, at)
+        if price is None:
+            return None
+        half = self.half_spread_usd(symbol, price)
+        return Quote(symbol=symbol, bid_usd=price - half, ask_usd=price + half, quoted_at=at)
+
+    def half_spread_usd(self, symbol: str, price_usd: Decimal) -> Decimal:
+        """Half the bid-ask spread at a price."""
+        spread_frac = self.assets[symbol].spread_frac
+        return self.to_tick(symbol, price_usd * spread_frac / 2) if spread_frac else Decimal(0)
+
+    def to_tick(self, symbol: str, price_usd: Decimal) -> Decimal:
+        """A price rounded to the finest step the tape shows."""
+        return price_usd.quantize(CRYPTO_TICK_USD if self.assets[symbol].market is Market.CRYPTO else EQUITY_TICK_USD)

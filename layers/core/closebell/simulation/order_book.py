@@ -1,0 +1,90 @@
+"""Every order the exchange ever took, found by id, by client id, by symbol, and as `GET /v2/orders` lists them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from closebell.model.broker import Side
+from closebell.simulation.venue_orders import ExchangeOrder
+
+
+@dataclass(frozen=True)
+class OrderFilter:
+    """A listing: `after` and `until` exclude their own instant; `status` is open, closed or all."""
+
+    status: str = "open"
+    limit: int = 50
+    after: datetime | None = None
+    until: datetime | None = None
+    ascending: bool = False
+    side: str | None = None
+    symbols: frozenset[str] = frozenset()
+
+    def admits(self, order: ExchangeOrder) -> bool:
+        """Whether an order belongs in the listing."""
+        return (
+            (self.status == "all" or order.is_open == (self.status == "open"))
+            and (self.after is None or order.submitted_at > self.after)
+            and (self.until is None or order.submitted_at < self.until)
+            and (self.side is None or order.side == self.side)
+            and (not self.symbols or order.symbol in self.symbols)
+        )
+
+
+class OrderBook:
+    """Orders in the order they came; the open ones also by symbol."""
+
+    def __init__(self) -> None:
+        self.orders: dict[str, ExchangeOrder] = {}
+        self._by_client_id: dict[str, ExchangeOrder] = {}
+        self._live: dict[str, list[ExchangeOrder]] = {}
+
+    def add(self, order: ExchangeOrder) -> None:
+        """Keep an order for good; its client id stays taken."""
+        self.orders[order.venue_order_id] = order
+        self._by_client_id[order.client_order_id] = order
+        self._live.setdefault(order.symbol, []).append(order)
+
+    def by_client_id(self, client_order_id: str) -> ExchangeOrder | None:
+        """The order that carries a client id, whatever its state."""
+        return self._by_client_id.get(client_order_id)
+
+    def live_symbols(self) -> list[str]:
+        """Symbols that may have open orders, sorted."""
+        return sorted(self._live)
+
+    def live(self, symbol: str) -> list[ExchangeOrder]:
+        """The symbol's open orders, oldest first."""
+        orders = [order for order in self._live.get(symbol, ()) if order.is_open]
+        if orders:
+            self._live[symbol] = orders
+        else:
+            self._live.pop(symbol, None)
+        return list(orders)
+
+    def all_live(self) -> Iterator[ExchangeOrder]:
+        """Every open order, by symbol."""
+        for symbol in self.live_symbols():
+            yield from self.live(symbol)
+
+    def matching(self, wanted: OrderFilter) -> list[ExchangeOrder]:
+        """The listing: newest first unless ascending, at most `limit`."""
+        chosen = sorted((order for order in self.orders.values() if wanted.admits(order)), key=lambda order: order.submitted_at)
+        if not wanted.ascending:
+            chosen.reverse()
+        return chosen[: wanted.limit]
+
+    def held_shares(self, symbol: str, side: Side) -> Decimal:
+        """What working orders of one side hold of the position: a group that trades the same shares counts once."""
+        held: dict[str, Decimal] = {}
+        for order in self.live(symbol):
+            if order.side is side and order.works_after_at is not None:
+                head = (order.parent or order).venue_order_id
+                held[head] = max(held.get(head, Decimal(0)), order.remaining_shares)
+        return sum(held.values(), Decimal(0))
+
+    def reserved_usd(self) -> Decimal:
+        """What open buys that open something reserve; exits of a group reserve nothing."""
+        opening = (order for order in self.all_live() if order.is_buy and not order.is_exit)
+        return sum((order.remaining_shares * order.price_bound_usd for order in opening), Decimal(0))

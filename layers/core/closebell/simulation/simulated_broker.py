@@ -1,0 +1,191 @@
+"""The simulated exchange as a Broker in the same process: what the HTTP server shows to alpaca-py, without the wire."""
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+
+from closebell.model.broker import (
+    Account,
+    Asset,
+    CashActivity,
+    MarketClock,
+    OrderClass,
+    OrderRequest,
+    Quote,
+    VenueFill,
+    VenueOrder,
+    VenuePosition,
+)
+from closebell.model.errors import DuplicateOrderId, InsufficientBuyingPower, InsufficientQuantity, OrderRejected, WashTrade
+from closebell.model.instruments import Market, SessionHours
+from closebell.simulation.account_checks import available_shares, buying_power_usd, value_usd
+from closebell.simulation.exchange import Exchange
+from closebell.simulation.venue_account import AccountActivity
+from closebell.simulation.venue_orders import ExchangeOrder, OrderTicket, RefusalError
+
+_REFUSALS = (
+    ("insufficient buying power", InsufficientBuyingPower),
+    ("insufficient qty", InsufficientQuantity),
+    ("insufficient balance", InsufficientQuantity),
+    ("potential wash trade", WashTrade),
+)
+
+
+class SimulatedBroker:
+    """Implements `ports.broker.Broker` over an `Exchange`."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+    def clock(self) -> MarketClock:
+        calendar, now = self.exchange.tape.calendars[Market.US_EQUITY], self.exchange.now
+        opening, closing = calendar.next_to_open(now), calendar.next_to_close(now)
+        return MarketClock(
+            now_at=now,
+            is_open=calendar.is_open(now),
+            next_open_at=opening.opens_at if opening else now,
+            next_close_at=closing.closes_at if closing else now,
+        )
+
+    def calendar(self, first: date, last: date) -> list[SessionHours]:
+        return list(self.exchange.tape.calendars[Market.US_EQUITY].between(first, last))
+
+    def account(self) -> Account:
+        floor, now = self.exchange.floor, self.exchange.now
+        return Account(
+            account_number=self.exchange.options.account_number,
+            status="ACTIVE",
+            equity_usd=self.exchange.equity_usd(),
+            last_equity_usd=self.exchange.last_equity_usd(),
+            cash_usd=floor.book.cash_usd,
+            buying_power_usd=buying_power_usd(floor, now),
+            trading_blocked=self.exchange.restriction == "blocked",
+        )
+
+    def asset(self, symbol: str) -> Asset | None:
+        listed = self.exchange.asset(symbol)
+        if listed is None:
+            return None
+        return Asset(
+            symbol=listed.symbol,
+            market=listed.market,
+            tradable=listed.tradable,
+            fractionable=listed.fractionable,
+            quantity_increment_shares=listed.increment_shares,
+        )
+
+    def positions(self) -> list[VenuePosition]:
+        floor = self.exchange.floor
+        return [
+            VenuePosition(
+                symbol=symbol,
+                market=holding.market,
+                quantity_shares=holding.shares,
+                available_shares=available_shares(floor, symbol),
+                average_entry_price_usd=holding.average_price_usd,
+                market_value_usd=value_usd(floor, symbol, self.exchange.now),
+            )
+            for symbol, holding in floor.book.holdings.items()
+        ]
+
+    def open_orders(self) -> list[VenueOrder]:
+        heads = [order for order in self.exchange.floor.orders.orders.values() if order.parent is None]
+        return [_venue_order(order) for order in heads if any(member.is_open for member in order.family())]
+
+    def order(self, venue_order_id: str) -> VenueOrder | None:
+        found = self.exchange.floor.orders.orders.get(venue_order_id)
+        return _venue_order(found) if found else None
+
+    def order_by_client_id(self, client_order_id: str) -> VenueOrder | None:
+        found = self.exchange.floor.orders.by_client_id(client_order_id)
+        return _venue_order(found) if found else None
+
+    def activities(self, after_activity_id: str) -> list[VenueFill | CashActivity]:
+        markets = self.exchange.tape.assets
+        return [
+            _activity(activity, markets[activity.symbol].market if activity.symbol in markets else Market.US_EQUITY)
+            for activity in self.exchange.floor.book.activities
+            if activity.activity_id > after_activity_id
+        ]
+
+    def quotes(self, symbols: Sequence[str], market: Market) -> dict[str, Quote]:
+        found = {symbol: self.exchange.tape.quote(symbol, self.exchange.now) for symbol in symbols}
+        return {symbol: quote for symbol, quote in found.items() if quote is not None}
+
+    def submit(self, request: OrderRequest) -> VenueOrder:
+        try:
+            return _venue_order(self.exchange.submit(_ticket(request)))
+        except RefusalError as refusal:
+            message = str(refusal)
+            if "client_order_id must be unique" in message:
+                raise DuplicateOrderId(message) from refusal
+            kind = next((kind for words, kind in _REFUSALS if words in message), OrderRejected)
+            raise kind(message, refusal.code) from refusal
+
+    def cancel(self, venue_order_id: str) -> None:
+        try:
+            self.exchange.cancel(venue_order_id)
+        except RefusalError:
+            return  # finished already: the order itself tells how
+
+
+def _ticket(request: OrderRequest) -> OrderTicket:
+    is_oco = request.order_class is OrderClass.OCO
+    return OrderTicket(
+        symbol=request.symbol,
+        side=request.side,
+        order_type=request.order_type,
+        time_in_force=request.time_in_force,
+        order_class=request.order_class,
+        quantity_shares=request.quantity_shares,
+        limit_price_usd=None if is_oco else request.limit_price_usd,
+        stop_price_usd=None if is_oco else request.stop_price_usd,
+        take_profit_usd=request.limit_price_usd if is_oco else None,
+        stop_loss_usd=request.stop_price_usd if is_oco else None,
+        client_order_id=request.client_order_id,
+    )
+
+
+def _venue_order(order: ExchangeOrder) -> VenueOrder:
+    return VenueOrder(
+        venue_order_id=order.venue_order_id,
+        client_order_id=order.client_order_id,
+        market=order.market,
+        symbol=order.symbol,
+        side=order.side,
+        order_type=order.order_type,
+        time_in_force=order.time_in_force,
+        order_class=order.order_class,
+        status=order.status,
+        quantity_shares=order.quantity_shares or Decimal(0),
+        filled_quantity_shares=order.filled_shares,
+        filled_average_price_usd=order.filled_average_price_usd,
+        limit_price_usd=order.limit_price_usd,
+        stop_price_usd=order.stop_price_usd,
+        submitted_at=order.submitted_at,
+        updated_at=order.updated_at,
+        replaced_by_venue_order_id=order.replaced_by.venue_order_id if order.replaced_by else None,
+        legs=tuple(_venue_order(leg) for leg in order.legs),
+    )
+
+
+def _activity(activity: AccountActivity, market: Market) -> VenueFill | CashActivity:
+    if activity.side is not None and activity.price_usd is not None and activity.symbol is not None:
+        return VenueFill(
+            activity_id=activity.activity_id,
+            venue_order_id=activity.order_id or "",
+            symbol=activity.symbol,
+            market=market,
+            side=activity.side,
+            quantity_shares=activity.quantity_shares,
+            price_usd=activity.price_usd,
+            occurred_at=activity.at,
+        )
+    return CashActivity(
+        activity_id=activity.activity_id,
+        code=activity.code,
+        symbol=activity.symbol,
+        quantity_shares=activity.quantity_shares,
+        amount_usd=activity.amount_usd,
+        occurred_at=activity.at,
+    )

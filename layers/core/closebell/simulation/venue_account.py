@@ -1,0 +1,109 @@
+"""The exchange's own book: cash, positions and activities. It shares no code with closebell's ledger."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import ROUND_DOWN, Decimal
+from uuid import NAMESPACE_URL, uuid5
+
+from closebell.model.broker import Side
+from closebell.model.instruments import Market
+
+NINE_PLACES = Decimal("1e-9")
+_NAMESPACE = uuid5(NAMESPACE_URL, "closebell-simulated-exchange")
+
+
+def derived_id(name: str) -> str:
+    """A UUID that is the same whenever the same commands are replayed."""
+    return str(uuid5(_NAMESPACE, name))
+
+
+def truncated(quantity: Decimal, step: Decimal = NINE_PLACES) -> Decimal:
+    """`quantity` rounded down (towards zero) to a multiple of `step`."""
+    return (quantity / step).quantize(Decimal(1), rounding=ROUND_DOWN) * step
+
+
+@dataclass(slots=True)
+class Holding:
+    """Shares held, signed, and what they cost in USD (negative for a short)."""
+
+    market: Market
+    shares: Decimal = Decimal(0)
+    cost_usd: Decimal = Decimal(0)
+
+    @property
+    def average_price_usd(self) -> Decimal:
+        return self.cost_usd / self.shares if self.shares else Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountActivity:
+    """One line of the account's history. Activity ids sort in the order of the history.
+
+    A fill carries `order_id`, `side`, `leaves_shares` and `cumulative_shares`; other codes carry `amount_usd`.
+    """
+
+    activity_id: str
+    code: str
+    at: datetime
+    day: date
+    description: str
+    symbol: str | None = None
+    quantity_shares: Decimal = Decimal(0)
+    price_usd: Decimal | None = None
+    amount_usd: Decimal = Decimal(0)
+    order_id: str | None = None
+    side: Side | None = None
+    leaves_shares: Decimal = Decimal(0)
+    cumulative_shares: Decimal = Decimal(0)
+
+
+@dataclass
+class HiddenBook:
+    """What the account really holds."""
+
+    cash_usd: Decimal
+    holdings: dict[str, Holding] = field(default_factory=dict)
+    activities: list[AccountActivity] = field(default_factory=list)
+
+    def shares(self, symbol: str) -> Decimal:
+        """Shares held, signed; zero when there is no position."""
+        holding = self.holdings.get(symbol)
+        return holding.shares if holding else Decimal(0)
+
+    def trade(self, market: Market, symbol: str, side: Side, shares: Decimal, price_usd: Decimal) -> None:
+        """Book an execution: cash against shares, cost in proportion."""
+        signed = shares if side is Side.BUY else -shares
+        self.cash_usd -= signed * price_usd
+        holding = self.holdings.setdefault(symbol, Holding(market))
+        opens = holding.shares == 0 or (holding.shares > 0) == (signed > 0)
+        if opens:
+            holding.cost_usd += signed * price_usd
+        else:
+            holding.cost_usd += signed * holding.average_price_usd
+        holding.shares += signed
+        self._drop_if_flat(symbol)
+
+    def take_shares(self, symbol: str, shares: Decimal) -> None:
+        """A fee taken in the asset: the average price stays."""
+        holding = self.holdings[symbol]
+        holding.cost_usd -= shares * holding.average_price_usd
+        holding.shares -= shares
+        self._drop_if_flat(symbol)
+
+    def split(self, symbol: str, ratio: Decimal) -> Decimal:
+        """Multiply a position; returns the change in shares (zero when there is no position)."""
+        holding = self.holdings.get(symbol)
+        if holding is None:
+            return Decimal(0)
+        before = holding.shares
+        holding.shares = truncated(before * ratio)
+        return holding.shares - before
+
+    def _drop_if_flat(self, symbol: str) -> None:
+        if self.holdings[symbol].shares == 0:
+            del self.holdings[symbol]
+
+    def next_activity_id(self, at: datetime) -> str:
+        """The id of the next line: its instant, then a UUID that begins with a counter, so ids sort."""
+        number = len(self.activities)
+        return f"{at:%Y%m%d%H%M%S}{at.microsecond // 1000:03d}::{number:08x}{derived_id(f'activity/{number}')[8:]}"

@@ -1,0 +1,157 @@
+"""Fills in, positions and trades out: tiny fill series, each with its expected books worked out by hand."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from closebell.books.ledger import book_fill, book_quantity_change, external_position, open_position
+from closebell.model.books import Fill, Position, PositionState
+from closebell.model.broker import Side
+from closebell.model.decision import EntryMethod, ExitRule, PlanAction, TradePlan
+from closebell.model.instruments import Market
+
+D = Decimal
+PLAN = TradePlan(
+    plan_id="p1",
+    market=Market.US_EQUITY,
+    session=date(2018, 10, 2),
+    decided_session=date(2018, 10, 1),
+    symbol="AAPL",
+    sector="technology",
+    action=PlanAction.ENTER,
+    method=EntryMethod.MARKET_ON_OPEN,
+    quantity_shares=D(10),
+    reference_price_usd=D(100),
+    stop_loss_frac=D("0.03"),
+    take_profit_frac=D("0.08"),
+    time_stop_sessions=5,
+    minimum_hold_sessions=2,
+    strategies=("rsi", "macd"),
+    reason="",
+)
+
+
+def fill(number: int, side: Side, shares: str, price: str, ours: bool = True) -> Fill:
+    return Fill(
+        activity_id=f"{number:04d}",
+        market=Market.US_EQUITY,
+        session=date(2018, 10, 2),
+        symbol="AAPL",
+        side=side,
+        quantity_shares=D(shares),
+        price_usd=D(price),
+        occurred_at=datetime(2018, 10, 2, 20, number, tzinfo=UTC),
+        venue_order_id="v",
+        client_order_id="cb" if ours else None,
+        plan_id="p1" if ours else None,
+    )
+
+
+def opened(*fills: Fill) -> Position:
+    position: Position | None = open_position(fills[0], PLAN)
+    for one in fills:
+        assert position is not None
+        position = book_fill(position, one).position
+    assert position is not None
+    return position
+
+
+def test_two_partial_fills_make_one_position_at_their_average() -> None:
+    position = opened(fill(1, Side.BUY, "4", "100"), fill(2, Side.BUY, "6", "105"))
+    assert position.quantity_shares == 10
+    assert position.average_entry_price_usd == D("103")
+
+
+def test_first_lot_bought_is_the_first_sold() -> None:
+    position = opened(fill(1, Side.BUY, "4", "100"), fill(2, Side.BUY, "6", "105"))
+    booking = book_fill(position, fill(3, Side.SELL, "5", "110"), ExitRule.TARGET)
+    assert booking.trade is None
+    assert booking.position is not None
+    assert [(lot.quantity_shares, lot.price_usd) for lot in booking.position.lots] == [(D(5), D(105))]
+    assert booking.position.realised_usd == D("45")  # 4 x 10 + 1 x 5
+
+
+def test_last_sale_closes_into_a_trade_with_its_rule() -> None:
+    position = opened(fill(1, Side.BUY, "10", "100"))
+    booking = book_fill(position, fill(2, Side.SELL, "10", "97"), ExitRule.STOP)
+    assert booking.position is None
+    assert booking.trade is not None
+    assert (booking.trade.pnl_usd, booking.trade.return_frac, booking.trade.exit_rule) == (D("-30"), D("-0.03"), ExitRule.STOP)
+    assert booking.trade.strategies == ("rsi", "macd")
+
+
+def test_a_fee_taken_in_the_asset_costs_what_was_paid_for_it() -> None:
+    position = opened(fill(1, Side.BUY, "10", "100"))
+    charged = book_quantity_change(position, D("-0.025")).position
+    assert charged is not None
+    assert charged.quantity_shares == D("9.975")
+    closed = book_fill(charged, fill(2, Side.SELL, "9.975", "100"))
+    assert closed.trade is not None
+    assert closed.trade.pnl_usd == D("-2.5")
+
+
+def test_a_split_changes_shares_and_not_cost() -> None:
+    position = opened(fill(1, Side.BUY, "4", "100"), fill(2, Side.BUY, "6", "110"))
+    split = book_quantity_change(position, D(10)).position
+    assert split is not None
+    assert split.quantity_shares == 20
+    assert split.average_entry_price_usd * 20 == position.average_entry_price_usd * 10
+
+
+def test_the_owners_own_buy_is_never_ours() -> None:
+    position = opened(fill(1, Side.BUY, "10", "100"))
+    both = book_fill(position, fill(2, Side.BUY, "7", "101", ours=False)).position
+    assert both is not None
+    assert (both.quantity_shares, both.external_shares) == (D(10), D(7))
+    ended = book_fill(both, fill(3, Side.SELL, "10", "102"), ExitRule.TIME_STOP)
+    assert ended.position is not None
+    assert (ended.position.state, ended.position.external_shares, ended.position.lots) == (PositionState.EXTERNAL, D(7), ())
+    assert ended.trade is not None
+
+
+def test_the_owner_selling_ours_closes_it_as_manual() -> None:
+    position = opened(fill(1, Side.BUY, "10", "100"))
+    booking = book_fill(position, fill(2, Side.SELL, "10", "103", ours=False))
+    assert booking.position is None
+    assert booking.trade is not None
+    assert booking.trade.exit_rule is ExitRule.MANUAL
+
+
+def test_the_owner_opening_and_closing_leaves_nothing_and_no_trade_of_ours() -> None:
+    buy = fill(1, Side.BUY, "3", "50", ours=False)
+    held = book_fill(external_position(buy, "technology"), buy).position
+    assert held is not None
+    booking = book_fill(held, fill(2, Side.SELL, "3", "60", ours=False))
+    assert (booking.position, booking.trade) == (None, None)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_selling_more_than_anybody_had_shows_as_a_negative_rest(ours: bool) -> None:
+    """It cannot happen at a cash account; if it does, reconciliation must see it rather than a silent zero."""
+    position = opened(fill(1, Side.BUY, "10", "100"))
+    booking = book_fill(position, fill(2, Side.SELL, "12", "100", ours=ours))
+    assert booking.position is not None
+    assert booking.position.external_shares == -2
+
+
+TRADES = st.lists(
+    st.tuples(st.sampled_from([Side.BUY, Side.SELL]), st.integers(1, 50), st.integers(1, 500), st.booleans()), min_size=1, max_size=30
+)
+
+
+@given(TRADES)
+def test_shares_always_equal_the_signed_sum_of_fills(trades: list[tuple[Side, int, int, bool]]) -> None:
+    """Whatever happens in whatever order: ours plus external is what the broker holds, and cost is never invented."""
+    position: Position | None = None
+    total = D(0)
+    for number, (side, shares, price, ours) in enumerate(trades):
+        one = fill(number % 60, side, str(shares), str(price), ours)
+        if position is None:
+            position = open_position(one, PLAN) if ours and side is Side.BUY else external_position(one, "technology")
+        total += shares if side is Side.BUY else -shares
+        position = book_fill(position, one).position
+        held = position.quantity_shares + position.external_shares if position else D(0)
+        assert held == total
