@@ -35,6 +35,9 @@ SECTORS = (
 )
 """The eleven GICS sectors, exchange-traded funds, and crypto pairs: what the sector limits count in."""
 
+_STAND_IN = {"symbol": "-", "sector": "-"}
+"""For a universe that cannot be read, so that the rest of the configuration is still checked."""
+
 _EQUITY_SYMBOL = re.compile(r"[A-Z][A-Z0-9]*(\.[A-Z])?")
 _CRYPTO_SYMBOL = re.compile(r"[A-Z0-9]+/[A-Z]+")
 _BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
@@ -63,14 +66,17 @@ def read_parameters(text: str, known_strategies: Collection[str]) -> ParameterSe
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"the configuration is not TOML: {error}") from error
     lines = _KeyLines(text)
-    faults = [*_universe_faults(document.get("universe", {}), lines), *_strategy_faults(document, known_strategies, lines)]
-    if not faults:
-        try:
-            # As JSON, because only there does pydantic's strict mode read "0.02" as a Decimal and still refuse true for 1.
-            return ParameterSet.model_validate_json(json.dumps(_with_instruments(document), default=str), strict=True)
-        except ValidationError as error:
-            faults = [_described(details, lines) for details in error.errors()]
-    raise ConfigurationError("the configuration cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
+    faults = list(_universe_faults(document.get("universe"), lines))
+    universe = [_STAND_IN] if faults else _instruments(document["universe"])
+    faults += _strategy_faults(document, known_strategies, lines)
+    try:
+        # As JSON, because only there pydantic's strict mode reads 0.02 as a Decimal and still refuses true for 1.
+        parameters = ParameterSet.model_validate_json(json.dumps({**document, "universe": universe}, default=str), strict=True)
+    except ValidationError as error:
+        faults += [_described(details, lines) for details in error.errors()]
+    if faults:
+        raise ConfigurationError("the configuration cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
+    return parameters
 
 
 def allowed_values(field: FieldInfo) -> str:
@@ -100,14 +106,12 @@ class _KeyLines:
         return ".".join(path) + (f" (line {line})" if line else "")
 
 
-def _with_instruments(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document with its universe as the instruments that `ParameterSet` holds."""
-    market = {True: Market.CRYPTO, False: Market.US_EQUITY}
-    universe = [
-        {"symbol": symbol, "sector": sector, "market": market[sector == CRYPTO_SECTOR]}
-        for sector, symbols in document.get("universe", {}).items() for symbol in symbols
+def _instruments(universe: Mapping[str, list[str]]) -> list[dict[str, str]]:
+    """The universe as the instruments that `ParameterSet` holds."""
+    return [
+        {"symbol": symbol, "sector": sector, "market": Market.CRYPTO if sector == CRYPTO_SECTOR else Market.US_EQUITY}
+        for sector, symbols in universe.items() for symbol in symbols
     ]
-    return {**document, "universe": universe}
 
 
 def _universe_faults(universe: object, lines: _KeyLines) -> Iterator[str]:

@@ -105,6 +105,8 @@ class GenerateSignals:
         asked = tuple(dict.fromkeys((*symbols, parameters.regime_symbol_of(market))))
         first, last = pair.window[0], pair.ended.session
         panel = self.data.daily_bars(asked, market, first, last)
+        if not len(panel.sessions):
+            raise DataError(f"the feed returned no bars at all for {len(asked)} symbols from {first} to {last}: nothing is decided")
         splits = self.data.split_dates(asked, first, last)
         problems = bar_problems(panel.columns(symbols), last, splits, parameters.history_sessions)
         notes = []

@@ -65,9 +65,11 @@ def _decide_holding(board: Board, symbol: str, holding: Holding) -> _Decided:
         return _held(board, symbol, "an exit order is out")
     sessions = inputs.desk.sessions_held[symbol]
     due = exit_due(position, sessions, ballot, inputs.parameters.exits)
-    if due is None or holding.sellable_shares <= 0:
+    if due is None:
         return _held(board, symbol, why_kept(position, sessions, inputs.parameters.exits))
     rule, evidence = due
+    if holding.sellable_shares <= 0:
+        return _held(board, symbol, f"to be sold ({evidence}), but what the broker shows is not ours")
     plan = plans.exit_plan(
         position, holding.sellable_shares, board.close_usd(symbol) or holding.venue_price_usd,
         session=inputs.next_session, decided_session=inputs.session, rule=rule, reason=evidence,

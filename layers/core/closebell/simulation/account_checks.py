@@ -78,9 +78,7 @@ def check_means(floor: TradingFloor, order: ExchangeOrder, cost_usd: Decimal, at
     if order.is_buy and not closes:
         power = buying_power_usd(floor, at, order.market)
         if cost_usd > power:
-            raise RefusalError(
-                403, FORBIDDEN, "insufficient buying power", buying_power=f"{power:.2f}", cost_basis=f"{cost_usd:.2f}"
-            )
+            _refuse_funds(power, cost_usd)
         return
     if not closes and floor.may_short and order.market is Market.US_EQUITY and not order.is_complex:
         _check_short(floor, order, cost_usd, at)
@@ -90,6 +88,18 @@ def check_means(floor: TradingFloor, order: ExchangeOrder, cost_usd: Decimal, at
         _refuse_shares(order, abs(owned) if closes else Decimal(0), available)
 
 
+def check_growth(floor: TradingFloor, old: ExchangeOrder, new: ExchangeOrder, at: datetime) -> None:
+    """Refuse a replace that needs more than the order it replaces and the account can give. Raises RefusalError."""
+    new_cost = check_cost(new)
+    power = buying_power_usd(floor, at, new.market)
+    if new.is_buy and not new.is_exit and new_cost - old.remaining_shares * old.price_bound_usd > power:
+        _refuse_funds(power, new_cost)
+    available = available_shares(floor, new.symbol)
+    owned = abs(floor.book.shares(new.symbol))
+    if not new.is_buy and owned and new.remaining_shares - old.remaining_shares > available:
+        _refuse_shares(new, owned, available)
+
+
 def _check_short(floor: TradingFloor, order: ExchangeOrder, cost_usd: Decimal, at: datetime) -> None:
     if order.quantity_shares is None or order.quantity_shares % 1:
         raise RefusalError(422, INVALID, "fractional orders cannot be sold short")
@@ -97,7 +107,11 @@ def _check_short(floor: TradingFloor, order: ExchangeOrder, cost_usd: Decimal, a
         raise RefusalError(422, INVALID, f'asset "{order.symbol}" cannot be sold short')
     power = buying_power_usd(floor, at)
     if cost_usd > power:
-        raise RefusalError(403, FORBIDDEN, "insufficient buying power", buying_power=f"{power:.2f}", cost_basis=f"{cost_usd:.2f}")
+        _refuse_funds(power, cost_usd)
+
+
+def _refuse_funds(power_usd: Decimal, cost_usd: Decimal) -> None:
+    raise RefusalError(403, FORBIDDEN, "insufficient buying power", buying_power=f"{power_usd:.2f}", cost_basis=f"{cost_usd:.2f}")
 
 
 def _refuse_shares(order: ExchangeOrder, owned: Decimal, available: Decimal) -> None:

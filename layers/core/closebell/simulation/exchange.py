@@ -171,7 +171,7 @@ class Exchange:
         check_price("limit_price", change.limit_price_usd, old.market)
         check_price("stop_price", change.stop_price_usd, old.market)
         new = replacement_of(old, change._asdict(), len(self.floor.orders.orders), self._stamp())
-        self._check_growth(old, new)
+        checks.check_growth(self.floor, old, new, self.now)
         old.status, old.updated_at = VenueStatus.PENDING_REPLACE, new.submitted_at
         old.replaced_by, new.replaces = new, old
         self.floor.orders.add(new)
@@ -356,16 +356,6 @@ class Exchange:
             raise RefusalError(403, FORBIDDEN, "account is not allowed to trade")
         if self.restriction == "closing_only" and not closes:
             raise RefusalError(403, FORBIDDEN, "account is restricted to liquidation only")
-
-    def _check_growth(self, old: ExchangeOrder, new: ExchangeOrder) -> None:
-        """A replace may need more money or shares than the order it replaces holds."""
-        if new.is_exit or not new.is_buy and new.remaining_shares <= old.remaining_shares:
-            return
-        status, old.status = old.status, VenueStatus.REPLACED
-        try:
-            checks.check_means(self.floor, new, checks.check_cost(new), self.now)
-        finally:
-            old.status = status
 
     def _asset(self, symbol: str) -> ListedAsset:
         asset = self.tape.assets.get(self.spelled(symbol))

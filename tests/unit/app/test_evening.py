@@ -1,0 +1,224 @@
+"""Decisions, mail, review and watch: what is written, what is refused, and that twice is once."""
+
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pytest
+
+from closebell.app.explain import find_decisions
+from closebell.model.books import EquitySnapshot
+from closebell.model.decision import Decision, Outcome, PlanSet, TradePlan
+from closebell.model.errors import DataError, RunRefused, StoreUnavailable
+from closebell.model.instruments import Market
+from closebell.model.operations import NewsItem, RunState
+from closebell.reports.explanation import explain_decision
+from tests.unit.app.evening import DECIDED, SYMBOLS, Evening
+
+NEXT = date(2018, 10, 2)
+
+
+def decided(evening: Evening) -> dict[str, Decision]:
+    document = find_decisions(evening.journal, evening.archive, Market.US_EQUITY, None)
+    return {decision.symbol: decision for decision in document.decisions}
+
+
+def plans(evening: Evening, session: date = NEXT) -> list[TradePlan]:
+    found = evening.journal.query("journal", f"PLAN#us_equity#{session}")
+    return [item.record for item in found if isinstance(item.record, TradePlan)]
+
+
+def test_every_symbol_gets_a_decision_and_the_risers_are_planned() -> None:
+    evening = Evening()
+    run = evening.generate_signals()(evening.trigger("16:20"))
+    assert set(decided(evening)) == set(SYMBOLS)
+    assert {plan.symbol for plan in plans(evening)} <= {"UPA", "UPB", "UPC"}
+    assert plans(evening), "something rising must be bought, or nothing below is tested"
+    assert run.counts["decisions"] == 6
+    assert all(plan.session == NEXT and plan.decided_session == DECIDED for plan in plans(evening))
+
+
+def test_deciding_twice_changes_nothing() -> None:
+    evening = Evening()
+    evening.generate_signals()(evening.trigger("16:20"))
+    before = plans(evening)
+    again = evening.generate_signals()(evening.trigger("16:21"))
+    assert "stand already" in again.outcome
+    assert plans(evening) == before
+
+
+def test_a_run_killed_between_archive_and_journal_is_finished_by_the_next() -> None:
+    evening = Evening()
+    whole = evening.journal.commit
+    calls = []
+
+    def killed(changes: object) -> None:
+        calls.append(changes)
+        if len(calls) == 2:  # the first is the run record
+            raise KeyboardInterrupt
+        whole(changes)  # type: ignore[arg-type]
+
+    evening.journal.commit = killed  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        evening.generate_signals()(evening.trigger("16:20"))
+    assert plans(evening) == []
+    run = evening.generate_signals()(evening.trigger("16:20"))
+    assert (run.state, run.attempts_count) == (RunState.COMPLETED, 2)
+    assert plans(evening)
+
+
+@pytest.mark.parametrize(
+    ("field", "row", "value", "words"),
+    [
+        ("close", -1, float("nan"), "2018-10-01"),
+        ("close", -3, -5.0, "negative"),
+        ("close", -5, 1e6, ""),
+    ],
+    ids=["nan", "negative", "jump"],
+)
+def test_a_symbol_with_a_wrong_bar_is_skipped_and_says_why(field: str, row: int, value: float, words: str) -> None:
+    evening = Evening()
+    evening.spoil("UPA", field, row, value)
+    evening.generate_signals()(evening.trigger("16:20"))
+    decision = decided(evening)["UPA"]
+    assert decision.outcome is Outcome.SKIPPED
+    assert words in decision.reason
+    assert decided(evening)["UPB"].outcome is not Outcome.SKIPPED
+
+
+def test_a_symbol_that_vanished_is_skipped_and_the_others_go_on() -> None:
+    evening = Evening(universe=(*SYMBOLS, "GONE"))
+    evening.generate_signals()(evening.trigger("16:20"))
+    assert decided(evening)["GONE"].outcome is Outcome.SKIPPED
+    assert plans(evening)
+
+
+def test_no_bars_at_all_is_no_plan_and_no_crash() -> None:
+    evening = Evening()
+    evening.data.panel = evening.data.panel.rows(slice(0, 0))
+    with pytest.raises(DataError, match="no bars"):
+        evening.generate_signals()(evening.trigger("16:20"))
+    assert plans(evening) == []
+    assert [alert.subject for alert in evening.inbox.alerts] == ["generate_signals failed"]
+
+
+def test_one_bar_is_too_few_and_every_symbol_says_so() -> None:
+    evening = Evening()
+    evening.data.panel = evening.data.panel.rows(slice(-1, None))
+    evening.generate_signals()(evening.trigger("16:20"))
+    assert {decision.outcome for decision in decided(evening).values()} == {Outcome.SKIPPED}
+    assert plans(evening) == []
+
+
+def test_without_a_reading_of_the_broker_nothing_is_entered_and_the_check_is_named() -> None:
+    evening = Evening(reads_broker=False)
+    evening.generate_signals()(evening.trigger("16:20"))
+    assert plans(evening) == []
+    denied = [decision for decision in decided(evening).values() if decision.outcome is Outcome.DENIED]
+    assert denied
+    assert all(decision.binding_check for decision in denied)
+
+
+def test_a_holiday_decides_nothing_and_a_half_day_decides() -> None:
+    assert Evening(date(2018, 11, 21)).generate_signals()(Evening().trigger("16:20", date(2018, 11, 22))).outcome == "no session today"
+    half_day = Evening(date(2018, 11, 23))
+    half_day.generate_signals()(half_day.trigger("16:20"))
+    header = half_day.journal.query("journal", "PLANSET#us_equity")[0].record
+    assert isinstance(header, PlanSet)
+    assert header.as_of == datetime(2018, 11, 23, 18, 0, tzinfo=UTC), "a half-day closes at 13:00 New York"
+    assert header.session == date(2018, 11, 26)
+
+
+def test_without_the_vix_realised_volatility_stands_in_and_the_document_says_so() -> None:
+    evening = Evening()
+    evening.data.vix_is_down = True
+    evening.generate_signals()(evening.trigger("16:20"))
+    document = find_decisions(evening.journal, evening.archive, Market.US_EQUITY, DECIDED)
+    assert document.regime.volatility_source == "realised"
+    assert any("realised volatility stands in" in note for note in document.notes)
+
+
+def test_explain_shows_votes_checks_and_size() -> None:
+    evening = Evening()
+    evening.generate_signals()(evening.trigger("16:20"))
+    document = find_decisions(evening.journal, evening.archive, Market.US_EQUITY, DECIDED)
+    text = explain_decision(document, plans(evening)[0].symbol)
+    assert "ENTER" in text
+    for name in ("sma_cross", "rsi", "macd", "mean_reversion", "momentum"):
+        assert name in text
+    assert "limit" in text
+    assert "at risk" in text
+
+
+def test_the_newsletter_is_sent_once_and_archived() -> None:
+    evening = Evening()
+    evening.data.news = [
+        NewsItem(
+            news_id="1", headline="<script>alert(1)</script>", source="x", url="javascript:alert(1)", symbols=("UPA",),
+            published_at=datetime(2018, 10, 1, 12, tzinfo=UTC),
+        )
+    ]  # fmt: skip
+    evening.generate_signals()(evening.trigger("16:20"))
+    evening.send_newsletter()(evening.trigger("16:45"))
+    evening.send_newsletter()(evening.trigger("16:46"))
+    (mail,) = evening.postbox.mails
+    assert plans(evening)[0].symbol in mail.subject
+    assert "<script>" not in mail.html
+    assert evening.archive.get("newsletters/us_equity/2018-10-01/newsletter.html")
+
+
+def test_a_newsletter_that_could_not_leave_is_sent_by_the_next_run_as_it_was_written() -> None:
+    evening = Evening()
+    evening.generate_signals()(evening.trigger("16:20"))
+    evening.postbox.is_down = True
+    with pytest.raises(StoreUnavailable):
+        evening.send_newsletter()(evening.trigger("16:45"))
+    evening.postbox.is_down = False
+    evening.send_newsletter()(evening.trigger("16:45"))
+    assert len(evening.postbox.mails) == 1
+
+
+def test_a_newsletter_without_decisions_is_refused_and_told() -> None:
+    evening = Evening()
+    with pytest.raises(RunRefused, match="no decisions for 2018-10-01"):
+        evening.send_newsletter()(evening.trigger("16:45"))
+    assert [alert.subject for alert in evening.inbox.alerts] == ["send_newsletter refused to run"]
+
+
+def test_the_review_writes_one_equity_record_and_refuses_old_news() -> None:
+    evening = Evening()
+    evening.review_performance()(evening.trigger("16:05"))
+    evening.review_performance()(evening.trigger("16:06"))
+    (stored,) = evening.journal.query("journal", "EQUITY#us_equity")
+    assert isinstance(stored.record, EquitySnapshot)
+    assert stored.record.equity_usd == 100_000
+    with pytest.raises(RunRefused, match="reconcile has to run first"):
+        evening.review_performance()(evening.trigger("16:05", NEXT))
+
+
+def test_the_watchdog_names_what_did_not_run() -> None:
+    evening = Evening()
+    watch = evening.watch_schedule()
+    watch(evening.trigger("09:00"))
+    evening.generate_signals()(evening.trigger("16:20"))
+    watch(evening.trigger("17:15"))
+    subjects = sorted(alert.subject for alert in evening.inbox.alerts)
+    assert subjects == ["review_performance did not run", "send_newsletter did not run"]
+    watch(evening.trigger("17:30"))
+    assert len(evening.inbox.alerts) == 2, "each is told once"
+
+
+def test_the_watchdog_says_nothing_of_the_time_before_it_was_there_or_of_holidays() -> None:
+    evening = Evening()
+    evening.watch_schedule()(evening.trigger("17:00"))
+    evening.watch_schedule()(evening.trigger("17:15", date(2018, 11, 22)))
+    assert evening.inbox.alerts == []
+
+
+def test_the_panel_in_the_archive_is_the_one_that_was_decided_on() -> None:
+    evening = Evening()
+    evening.generate_signals()(evening.trigger("16:20"))
+    document = find_decisions(evening.journal, evening.archive, Market.US_EQUITY, DECIDED)
+    content = evening.archive.get(document.bars_archive)
+    assert content is not None
+    kept = type(evening.data.panel).from_npz(content)
+    assert np.array_equal(kept.close, evening.data.panel.close)
