@@ -3,7 +3,7 @@
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from closebell.model.errors import ConfigurationError
@@ -36,7 +36,6 @@ class DeskSettings(BaseSettings):
     alpaca_data_url: str = ALPACA_DATA_URL
     vix_history_url: str = CBOE_VIX_URL
     powertools_service_name: str = "closebell"
-    data_feed: str = Field(default="sip", pattern="^(sip|iex)$")
 
     @model_validator(mode="after")
     def _live_is_meant(self) -> Self:

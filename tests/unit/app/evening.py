@@ -55,7 +55,8 @@ class PanelData:
         blank = np.full(len(known.sessions), np.nan)
         place = {symbol: column for column, symbol in enumerate(known.symbols)}
         fields = [
-            np.column_stack([getattr(known, field)[:, place[symbol]] if symbol in place else blank for symbol in symbols]) for field in FIELDS
+            np.column_stack([getattr(known, field)[:, place[symbol]] if symbol in place else blank for symbol in symbols])
+            for field in FIELDS
         ]
         return BarPanel(known.sessions, tuple(symbols), *fields)
 
@@ -102,12 +103,26 @@ class Evening:
 
     def generate_signals(self, at: str = "16:20") -> GenerateSignals:
         return GenerateSignals(
-            self._log("generate_signals"), self.journal, self.archive, self.data, self.data, self.data, ExchangeCalendar(), VERSION
+            self._log("generate_signals"),
+            self.journal,
+            self.archive,
+            self.data,
+            self.data,
+            self.data,
+            ExchangeCalendar(),
+            VERSION,
         )
 
     def send_newsletter(self) -> SendNewsletter:
         return SendNewsletter(
-            self._log("send_newsletter"), self.journal, self.archive, self.postbox, ExchangeCalendar(), "paper", "made-up", VERSION
+            self._log("send_newsletter"),
+            self.journal,
+            self.archive,
+            self.postbox,
+            ExchangeCalendar(),
+            "paper",
+            "made-up",
+            VERSION,
         )
 
     def review_performance(self) -> ReviewPerformance:

@@ -6,6 +6,7 @@ The market has one price a session, so that what an order fills at can be read o
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
@@ -13,13 +14,13 @@ from closebell.app.control import store_parameters
 from closebell.app.place_orders import PlaceOrders
 from closebell.app.reconcile import Reconcile
 from closebell.app.runs import RunLog
+from closebell.app.trading_room import TradingRoom
 from closebell.model.decision import EntryMethod, ExitRule, PlanAction, PlanSet, TradePlan
 from closebell.model.errors import StoreUnavailable
 from closebell.model.instruments import Instrument, Market, SessionHours
 from closebell.model.operations import Alert, NewsItem, RunRecord, Trigger
 from closebell.model.parameters import ParameterSet
-from closebell.ports.broker import Broker
-from closebell.ports.journal import Create, Journal
+from closebell.ports.journal import Create
 from closebell.simulation.exchange import Exchange
 from closebell.simulation.market import DayBar, ListedAsset, Print, Split
 from closebell.simulation.memory_journal import MemoryJournal
@@ -38,7 +39,9 @@ class OnePriceMarket:
     label, is_synthetic = "hand-made", True
 
     def __init__(self, prices: Mapping[str, Sequence[str]]) -> None:
-        self._hours = {hours.session: hours for hours in ExchangeCalendar().sessions(Market.US_EQUITY, date(2018, 9, 20), date(2018, 12, 31))}
+        self._hours = {
+            hours.session: hours for hours in ExchangeCalendar().sessions(Market.US_EQUITY, date(2018, 9, 20), date(2018, 12, 31))
+        }
         traded = [session for session in self._hours if session >= FIRST]
         self._prices = {symbol: dict(zip(traded, map(D, row), strict=False)) for symbol, row in prices.items()}
 
@@ -100,15 +103,15 @@ class SmallDesk:
     def __init__(
         self,
         prices: Mapping[str, Sequence[str]],
-        wrap_broker: Callable[[Broker], Broker] = lambda broker: broker,
-        wrap_journal: Callable[[Journal], Journal] = lambda journal: journal,
+        wrap_broker: Callable[[Any], Any] = lambda broker: broker,
+        wrap_journal: Callable[[Any], Any] = lambda journal: journal,
         options: ExchangeOptions | None = None,
     ) -> None:
         self.market = OnePriceMarket(prices)
         self.exchange = Exchange(self.market, new_york(FIRST, "16:30"), options)
         self.memory = MemoryJournal()
         self.journal = wrap_journal(self.memory)
-        self.broker = wrap_broker(SimulatedBroker(self.exchange))
+        self.broker: Any = wrap_broker(SimulatedBroker(self.exchange))
         self.inbox = Inbox()
         universe = tuple(Instrument(symbol=symbol, sector=f"sector-{symbol}") for symbol in prices)
         self.parameters = store_parameters(self.memory, ParameterSet(universe=universe))
@@ -136,13 +139,13 @@ class SmallDesk:
         """Run place_orders at its time."""
         trigger = self._at(session, at)
         log = RunLog("place_orders", VERSION, self.journal, FixedClock(), self.inbox)
-        return PlaceOrders(log, self.journal, self.broker, self.inbox, "paper", VERSION)(trigger)
+        return PlaceOrders(TradingRoom(log, self.broker, "paper"))(trigger)
 
     def reconcile(self, session: date, at: str) -> RunRecord:
         """Run reconcile at a time of the session."""
         trigger = self._at(session, at)
         log = RunLog("reconcile", VERSION, self.journal, FixedClock(), self.inbox)
-        return Reconcile(log, self.journal, self.broker, self.inbox, "paper")(trigger)
+        return Reconcile(TradingRoom(log, self.broker, "paper"))(trigger)
 
     def day(self, session: date) -> None:
         """The session's schedule, thinned out to when something can happen."""
@@ -162,7 +165,10 @@ class SmallDesk:
 
     def sent(self) -> list[str]:
         """Every order that the exchange took, as `side quantity symbol status`."""
-        return [f"{order.side} {order.quantity_shares} {order.symbol} {order.status}" for order in self.exchange.floor.orders.orders.values()]
+        return [
+            f"{order.side} {order.quantity_shares} {order.symbol} {order.status}"
+            for order in self.exchange.floor.orders.orders.values()
+        ]
 
 
 def entry(session: date, symbol: str, shares: str = "10", reference: str = "100", sessions_held_max: int = 5) -> TradePlan:

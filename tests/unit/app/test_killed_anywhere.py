@@ -6,6 +6,7 @@ Whatever the moment: the exchange ends with the same orders, the books with the 
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -62,13 +63,13 @@ class Fused:
 def three_days(blows_at: int, after: bool) -> tuple[SmallDesk, Fuse]:
     """Buy two, be stopped out of one, leave the other by plan; a run that dies is sent once more, as Lambda would."""
     fuse = Fuse(blows_at, after)
-    desk = SmallDesk(PRICES, lambda broker: Fused(broker, fuse), lambda journal: Fused(journal, fuse))  # type: ignore[arg-type,return-value]
+    desk = SmallDesk(PRICES, lambda broker: Fused(broker, fuse), lambda journal: Fused(journal, fuse))
     desk.plan(TUESDAY, entry(TUESDAY, "AAA"), entry(TUESDAY, "BBB", reference="50"))
     desk.plan(WEDNESDAY)
     desk.plan(THURSDAY, leave(THURSDAY, "AAA"))
     for day in (TUESDAY, WEDNESDAY, THURSDAY):
-        steps: list[Callable[[], object]] = [lambda day=day: desk.place(day)]  # type: ignore[misc]
-        steps += [lambda day=day, at=at: desk.reconcile(day, at) for at in ("09:05", "09:10", "16:00", "16:05")]  # type: ignore[misc]
+        steps: list[Callable[[], object]] = [partial(desk.place, day)]
+        steps += [partial(desk.reconcile, day, at) for at in ("09:05", "09:10", "16:00", "16:05")]
         for step in steps:
             try:
                 step()
@@ -77,12 +78,20 @@ def three_days(blows_at: int, after: bool) -> tuple[SmallDesk, Fuse]:
     return desk, fuse
 
 
+def trades(desk: SmallDesk) -> list[tuple[str, object]]:
+    found = desk.memory.query("journal", "TRADE#us_equity")
+    return [(item.record.key.sort, getattr(item.record, "pnl_usd", None)) for item in found]
+
+
 def outcome(desk: SmallDesk) -> tuple[object, ...]:
     return (
         sorted(desk.sent()),
         sorted(desk.exchange.floor.book.holdings),
         desk.exchange.floor.book.cash_usd,
-        [(item.record.key.sort, getattr(item.record, "pnl_usd", None)) for item in desk.memory.query("journal", "TRADE#us_equity")],
+        [
+            (item.record.key.sort, getattr(item.record, "pnl_usd", None))
+            for item in desk.memory.query("journal", "TRADE#us_equity")
+        ],
         dict(load_desk(desk.memory).positions),
         dict(load_desk(desk.memory).orders),
         [alert.subject for alert in desk.inbox.alerts],
@@ -94,7 +103,7 @@ def test_the_day_ends_the_same_wherever_the_process_is_killed(after: bool) -> No
     whole, fuse = three_days(0, after)
     expected = outcome(whole)
     assert fuse.calls_count > 100, "the day has enough reads and writes to be killed at"
-    assert len(expected[3]) == 2, "both positions are closed in the whole day"  # type: ignore[arg-type]
+    assert len(trades(whole)) == 2, "both positions are closed in the whole day"
     for moment in range(1, fuse.calls_count + 1):
         killed, _ = three_days(moment, after)
         assert outcome(killed) == expected, f"killed {'after' if after else 'before'} call {moment}"
@@ -120,7 +129,7 @@ class LosesAnswers(SimulatedBroker):
 @pytest.mark.parametrize("lost_count", [1, 2, 99])
 def test_a_timeout_after_acceptance_never_makes_a_second_order(lost_count: int) -> None:
     """The forerunner's bug: a new id, or the SDK's own retry, after every timeout."""
-    desk = SmallDesk({"AAA": ["100", "100", "100"]}, lambda broker: LosesAnswers(broker, lost_count))  # type: ignore[arg-type]
+    desk = SmallDesk({"AAA": ["100", "100", "100"]}, lambda broker: LosesAnswers(broker, lost_count))
     desk.plan(TUESDAY, entry(TUESDAY, "AAA"))
     desk.day(TUESDAY)
     assert desk.shares("AAA") == Decimal(10)
@@ -140,7 +149,7 @@ def test_an_order_that_never_arrived_is_sent_again_under_its_own_id() -> None:
                 raise OutcomeUnknown("connect timeout")
             return super().submit(request)
 
-    desk = SmallDesk({"AAA": ["100", "100"]}, lambda broker: NeverArrives(broker.exchange))  # type: ignore[attr-defined]
+    desk = SmallDesk({"AAA": ["100", "100"]}, lambda broker: NeverArrives(broker.exchange))
     desk.plan(TUESDAY, entry(TUESDAY, "AAA"))
     desk.place(TUESDAY)
     assert desk.sent() == []
@@ -153,7 +162,7 @@ def test_past_its_deadline_an_unknown_order_is_only_read_and_given_up_next_sessi
         def submit(self, request: Any) -> Any:
             raise OutcomeUnknown("connect timeout")
 
-    desk = SmallDesk({"AAA": ["100", "100", "100"]}, lambda broker: Deaf(broker.exchange))  # type: ignore[attr-defined]
+    desk = SmallDesk({"AAA": ["100", "100", "100"]}, lambda broker: Deaf(broker.exchange))
     desk.plan(TUESDAY, entry(TUESDAY, "AAA"))
     desk.place(TUESDAY)
     desk.reconcile(TUESDAY, "09:10")

@@ -138,7 +138,9 @@ def test_selling_more_than_anybody_had_shows_as_a_negative_rest(ours: bool) -> N
 
 
 TRADES = st.lists(
-    st.tuples(st.sampled_from([Side.BUY, Side.SELL]), st.integers(1, 50), st.integers(1, 500), st.booleans()), min_size=1, max_size=30
+    st.tuples(st.sampled_from([Side.BUY, Side.SELL]), st.integers(1, 50), st.integers(1, 500), st.booleans()),
+    min_size=1,
+    max_size=30,
 )
 
 

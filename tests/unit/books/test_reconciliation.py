@@ -61,7 +61,9 @@ def test_every_difference_has_a_name_and_one_consequence(
     state: PositionState | None,
     external: str | None,
 ) -> None:
-    (difference,) = compare_positions({"AAPL": ours} if ours else {}, [theirs] if theirs else [], {"AAPL": "technology"}, SESSION, AT)
+    (difference,) = compare_positions(
+        {"AAPL": ours} if ours else {}, [theirs] if theirs else [], {"AAPL": "technology"}, SESSION, AT
+    )
     assert (difference.found.break_kind, difference.found.consequence) == (kind, consequence)
     after = difference.position
     assert (after.state if after else None) is state

@@ -1,47 +1,27 @@
 """Alerts leave through an outbox: committed with their cause, delivered afterwards, each once."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import NamedTuple
 
 from closebell.model.errors import JournalConflict, StoreUnavailable
-from closebell.model.operations import Alert, Priority, UndeliveredAlert
+from closebell.model.operations import Alert, UndeliveredAlert
 from closebell.model.record import Key
 from closebell.ports.journal import Change, Create, Journal, Remove, Replace, Stored
 from closebell.ports.operations import Notifier
 
 
-class Alarm(NamedTuple):
-    """What to tell the owner; the same `alert_id` in the same month is the same alert."""
-
-    alert_id: str
-    priority: Priority
-    subject: str
-    body: str
-    runbook: str = ""
-
-
-def alert_changes(journal: Journal, alarm: Alarm, at: datetime) -> list[Change]:
+def alert_changes(journal: Journal, alert: Alert) -> list[Change]:
     """The changes that put an alert into the outbox, to be committed with its cause; none if it was raised before."""
-    alert = Alert(
-        alert_id=alarm.alert_id,
-        priority=alarm.priority,
-        subject=alarm.subject,
-        body=alarm.body,
-        created_at=at,
-        runbook=alarm.runbook,
-    )
     if journal.read(alert.key, Alert) is not None:
         return []
     return [Create(alert), Create(UndeliveredAlert(alert=alert))]
 
 
-def raise_alert(journal: Journal, notifier: Notifier, alarm: Alarm, at: datetime) -> None:
+def raise_alert(journal: Journal, notifier: Notifier, alert: Alert) -> None:
     """Commit an alert that has no other cause to be committed with, and try to deliver it at once."""
-    changes = alert_changes(journal, alarm, at)
+    changes = alert_changes(journal, alert)
     if changes:
         journal.commit(changes)
-        deliver(journal, notifier, _outbox(journal))
+        deliver_waiting(journal, notifier)
 
 
 def deliver(journal: Journal, notifier: Notifier, outbox: Sequence[Stored[UndeliveredAlert]]) -> int:

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from closebell.app.alerts import Alarm, alert_changes
+from closebell.app.alerts import alert_changes
 from closebell.model.errors import JournalConflict
-from closebell.model.operations import HALT_KEY, Halt, Priority
+from closebell.model.operations import HALT_KEY, Alert, Halt, Priority
 from closebell.model.parameters import ParameterSet
 from closebell.ports.journal import Create, Journal, Replace, Stored
 
@@ -21,9 +21,16 @@ def halt_desk(journal: Journal, reason: str, by: str, at: datetime) -> bool:
         return False
     halt = Halt(is_halted=True, reason=reason, by=by, changed_at=at)
     change = Replace(halt, stored.version) if stored else Create(halt)
-    alarm = Alarm(f"halt-{at:%Y%m%dT%H%M%S}", Priority.URGENT, "The desk is halted", f"{reason} (by {by})", "halted")
+    alert = Alert(
+        alert_id=f"halt-{at:%Y%m%dT%H%M%S}",
+        priority=Priority.URGENT,
+        subject="The desk is halted",
+        body=f"{reason} (by {by})",
+        created_at=at,
+        runbook="halted",
+    )
     try:
-        journal.commit([change, *alert_changes(journal, alarm, at)])
+        journal.commit([change, *alert_changes(journal, alert)])
     except JournalConflict:
         return halt_desk(journal, reason, by, at)
     return True

@@ -58,8 +58,8 @@ def load_desk(journal: Journal) -> Desk:
     control = journal.query("control", "DESK")
     book = journal.query("book", "DESK")
     parameters = load_parameters_from(control)
-    live = [order_key(pointer.record.client_order_id) for pointer in _of_type(book, LiveOrder)]
-    orders = journal.read_many(live, OrderRecord) if live else []
+    ids = [order_key(pointer.record.client_order_id) for pointer in _of_type(book, LiveOrder)]
+    orders = journal.read_many(ids, OrderRecord) if ids else []
     halts = _of_type(control, Halt)
     cursors = _of_type(book, LedgerCursor)
     snapshots = _of_type(book, BrokerSnapshot)

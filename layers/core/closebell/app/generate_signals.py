@@ -18,8 +18,8 @@ from closebell.analysis.regime import regimes
 from closebell.analysis.validation import bar_problems
 from closebell.app.desk import Desk, load_desk
 from closebell.app.runs import RunLog, RunOutcome
-from closebell.decision.desk_view import DeskView
 from closebell.decision.board import SessionInputs
+from closebell.decision.desk_view import DeskView
 from closebell.decision.session import SessionDecisions, decide_session
 from closebell.model.broker import BrokerSnapshot
 from closebell.model.decision import Outcome, PlanAction, PlanSet, Regime
@@ -106,7 +106,9 @@ class GenerateSignals:
         first, last = pair.window[0], pair.ended.session
         panel = self.data.daily_bars(asked, market, first, last)
         if not len(panel.sessions):
-            raise DataError(f"the feed returned no bars at all for {len(asked)} symbols from {first} to {last}: nothing is decided")
+            raise DataError(
+                f"the feed returned no bars at all for {len(asked)} symbols from {first} to {last}: nothing is decided"
+            )
         splits = self.data.split_dates(asked, first, last)
         problems = bar_problems(panel.columns(symbols), last, splits, parameters.history_sessions)
         notes = []

@@ -15,7 +15,8 @@ from closebell.app.control import halt_desk, read_halt
 from closebell.app.desk import Desk, load_desk
 from closebell.app.execution import SUBMIT_WINDOW, Executor
 from closebell.app.exits import ExitDesk
-from closebell.app.runs import RunLog, RunOutcome
+from closebell.app.runs import RunOutcome
+from closebell.app.trading_room import TradingRoom
 from closebell.app.venue_reading import require_punctual
 from closebell.decision.desk_view import DeskView
 from closebell.decision.placing import recheck, reservation_usd
@@ -28,9 +29,7 @@ from closebell.model.operations import RunRecord, Trigger
 from closebell.model.orders import OrderLeg, OrderRecord, OrderState, derive_client_order_id
 from closebell.model.parameters import ParameterSet
 from closebell.model.record import Key
-from closebell.ports.broker import Broker
-from closebell.ports.journal import Create, Journal
-from closebell.ports.operations import Notifier
+from closebell.ports.journal import Create
 
 NO_SESSION = "no session today"
 
@@ -39,65 +38,62 @@ NO_SESSION = "no session today"
 class PlaceOrders:
     """The use case."""
 
-    runs: RunLog
-    journal: Journal
-    broker: Broker
-    notifier: Notifier
-    environment: str
-    code_version: str
+    room: TradingRoom
 
     def __call__(self, trigger: Trigger) -> RunRecord:
         """Place the session's orders. Raises RunRefused, BrokerUnavailable, StoreUnavailable, BooksDisagree (after halting)."""
         try:
-            return self.runs.run_once(trigger, lambda: self._place(trigger))
+            return self.room.runs.run_once(trigger, lambda: self._place(trigger))
         except (BooksDisagree, BrokerKeyRefused) as error:
-            halt_desk(self.journal, str(error), "place_orders", trigger.scheduled_at)
+            halt_desk(self.room.journal, str(error), "place_orders", trigger.scheduled_at)
             raise
 
     def _place(self, trigger: Trigger) -> RunOutcome:
-        clock = self.broker.clock()
+        clock = self.room.broker.clock()
         require_punctual(trigger, clock)
         session = trigger.market.date_of(trigger.scheduled_at)
         previous = self._previous_session(trigger.market, session)
         if previous is None:
             return RunOutcome(NO_SESSION)
         plan_set = self._plan_set(trigger.market, session, previous)
-        desk = load_desk(self.journal)
-        account = self.broker.account()
+        desk = load_desk(self.room.journal)
+        account = self.room.broker.account()
         snapshot = BrokerSnapshot(
             as_of=clock.now_at,
             session=session,
             account=account,
-            positions=tuple(self.broker.positions()),
-            open_orders=tuple(self.broker.open_orders()),
+            positions=tuple(self.room.broker.positions()),
+            open_orders=tuple(self.room.broker.open_orders()),
         )
         plans = [
             plan.record
-            for plan in self.journal.read_many([self._plan_key(plan_set, name) for name in plan_set.plan_ids], TradePlan)
+            for plan in self.room.journal.read_many([self._plan_key(plan_set, name) for name in plan_set.plan_ids], TradePlan)
         ]
         counts: Counter[str] = Counter(plans=len(plans))
         self._exit(plans, desk, clock, account, counts)
         self._enter(plans, desk, snapshot, clock, counts)
         if counts["denied"] or desk.outbox:
-            deliver_waiting(self.journal, self.notifier)
+            deliver_waiting(self.room.journal, self.room.notifier)
         return RunOutcome(", ".join(f"{count} {name}" for name, count in counts.items()), dict(counts), plan_set.input_sha256)
 
     def _previous_session(self, market: Market, session: date) -> date | None:
         """The session before `session` by the broker's calendar; None when today is no session."""
         if market is Market.CRYPTO:
             return session - timedelta(days=1)
-        sessions = [hours.session for hours in self.broker.calendar(session - timedelta(days=10), session)]
+        sessions = [hours.session for hours in self.room.broker.calendar(session - timedelta(days=10), session)]
         return sessions[-2] if len(sessions) >= 2 and sessions[-1] == session else None
 
     def _plan_set(self, market: Market, session: date, previous: date) -> PlanSet:
-        stored = self.journal.read(Key("journal", f"PLANSET#{market}", f"{session}"), PlanSet)
+        stored = self.room.journal.read(Key("journal", f"PLANSET#{market}", f"{session}"), PlanSet)
         if stored is None:
             raise RunRefused(f"there are no plans for {session}: generate_signals did not finish after {previous}")
         plan_set = stored.record
         if plan_set.state == "void":
             raise RunRefused(f"the plans for {session} are void: {plan_set.void_reason}")
-        if plan_set.code_version != self.code_version:
-            raise RunRefused(f"the plans for {session} were made by version {plan_set.code_version}, this is {self.code_version}")
+        if plan_set.code_version != self.room.runs.code_version:
+            raise RunRefused(
+                f"the plans for {session} were made by version {plan_set.code_version}, this is {self.room.runs.code_version}"
+            )
         if plan_set.decided_session != previous:
             raise RunRefused(f"the plans for {session} are from {plan_set.decided_session}, but the session before is {previous}")
         return plan_set
@@ -107,11 +103,11 @@ class PlaceOrders:
         return Key("journal", f"PLAN#{plan_set.market}#{plan_set.session}", plan_id)
 
     def _executor(self, clock: MarketClock) -> Executor:
-        return Executor(self.journal, self.broker, clock.now_at)
+        return Executor(self.room.journal, self.room.broker, clock.now_at)
 
     def _exit(self, plans: list[TradePlan], desk: Desk, clock: MarketClock, account: Account, counts: Counter[str]) -> None:
-        keeper = Bookkeeper.of(desk, self.journal, self.broker)
-        exits = ExitDesk(self._executor(clock), keeper, clock, desk_name(self.environment, account))
+        keeper = Bookkeeper.of(desk, self.room.journal, self.room.broker)
+        exits = ExitDesk(self._executor(clock), keeper, clock, self.room.desk_name(account))
         for plan in plans:
             if plan.action is not PlanAction.EXIT or plan.symbol not in keeper.positions:
                 continue
@@ -124,12 +120,12 @@ class PlaceOrders:
         entries = [plan for plan in plans if plan.action is PlanAction.ENTER]
         if not entries:
             return
-        quotes = self.broker.quotes([plan.symbol for plan in entries], entries[0].market)
+        quotes = self.room.broker.quotes([plan.symbol for plan in entries], entries[0].market)
         frozen = self._frozen_symbols(snapshot.session)
         view = desk_view(desk, snapshot, entries[0].market)
         for plan in sorted(entries, key=lambda plan: (-plan.priority_score, plan.symbol)):
-            order = entry_order(plan, desk.parameters, desk_name(self.environment, snapshot.account), clock)
-            known = self.journal.read(order.key, OrderRecord)
+            order = entry_order(plan, desk.parameters, self.room.desk_name(snapshot.account), clock)
+            known = self.room.journal.read(order.key, OrderRecord)
             checks = () if known else self._checks(plan, view, desk, quotes)
             failed = [check for check in checks if not check.passed]
             if plan.symbol in frozen or failed:
@@ -142,12 +138,12 @@ class PlaceOrders:
 
     def _checks(self, plan: TradePlan, view: DeskView, desk: Desk, quotes: Mapping[str, Quote]) -> tuple[CheckResult, ...]:
         """The risk chain again, with the halt switch read anew: after a halt no entry leaves."""
-        halt = read_halt(self.journal)
+        halt = read_halt(self.room.journal)
         fresh = replace(view, is_halted=halt is not None and halt.record.is_halted)
         return recheck(plan, fresh, desk.parameters, quotes.get(plan.symbol))
 
     def _frozen_symbols(self, session: date) -> set[str]:
-        breaks = [stored.record for stored in self.journal.query("journal", f"BREAK#{session}")]
+        breaks = [stored.record for stored in self.room.journal.query("journal", f"BREAK#{session}")]
         return {found.symbol for found in breaks if isinstance(found, Break) and found.consequence is Consequence.FREEZE}
 
     def _deny(self, plan: TradePlan, checks: tuple[CheckResult, ...], reason: str, clock: MarketClock) -> int:
@@ -160,14 +156,9 @@ class PlaceOrders:
             reason=reason,
             denied_at=clock.now_at,
         )
-        if self.journal.read(denial.key, Denial) is None:
-            self.journal.commit([Create(denial)])
+        if self.room.journal.read(denial.key, Denial) is None:
+            self.room.journal.commit([Create(denial)])
         return 1
-
-
-def desk_name(environment: str, account: Account) -> str:
-    """Environment and account: what keeps the ids of two desks apart."""
-    return f"{environment}|{account.account_number}"
 
 
 def desk_view(desk: Desk, snapshot: BrokerSnapshot, market: Market) -> DeskView:

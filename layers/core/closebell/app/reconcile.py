@@ -13,50 +13,45 @@ from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 
-from closebell.app.alerts import Alarm, alert_changes, deliver_waiting
+from closebell.app.alerts import alert_changes, deliver_waiting
 from closebell.app.booking import Bookkeeper
 from closebell.app.control import halt_desk
 from closebell.app.desk import Desk, load_desk
 from closebell.app.execution import Executor, executed_shares
 from closebell.app.exits import EXIT_ATTEMPTS_COUNT_MAX, ExitDesk
 from closebell.app.protection import protective_order
-from closebell.app.runs import RunLog, RunOutcome
+from closebell.app.runs import RunOutcome
+from closebell.app.trading_room import TradingRoom
 from closebell.app.venue_reading import VenueReading, read_venue, require_whole_positions
 from closebell.books.reconciliation import Difference, compare_positions, unknown_orders
 from closebell.model.books import Break, BreakKind, Consequence, Position, PositionState
 from closebell.model.broker import VenueOrder, VenuePosition
 from closebell.model.decision import ExitRule
 from closebell.model.errors import BooksDisagree, BrokerKeyRefused
-from closebell.model.operations import Priority, RunRecord, Trigger
+from closebell.model.operations import Alert, Priority, RunRecord, Trigger
 from closebell.model.orders import OrderLeg, OrderRecord, OrderState
-from closebell.ports.broker import Broker
-from closebell.ports.journal import Change, Create, Journal, Replace, Stored
-from closebell.ports.operations import Notifier
+from closebell.ports.journal import Change, Create, Replace, Stored
 
 
 @dataclass(frozen=True)
 class Reconcile:
     """The use case. One run looks at the whole account, whichever market's schedule asked for it."""
 
-    runs: RunLog
-    journal: Journal
-    broker: Broker
-    notifier: Notifier
-    environment: str
+    room: TradingRoom
 
     def __call__(self, trigger: Trigger) -> RunRecord:
         """Reconcile once. Raises BrokerUnavailable, StoreUnavailable, BooksDisagree (after halting)."""
         try:
-            return self.runs.run_once(trigger, lambda: self._reconcile(trigger))
+            return self.room.runs.run_once(trigger, lambda: self._reconcile(trigger))
         except (BooksDisagree, BrokerKeyRefused) as error:
-            halt_desk(self.journal, str(error), "reconcile", trigger.scheduled_at)
+            halt_desk(self.room.journal, str(error), "reconcile", trigger.scheduled_at)
             raise
 
     def _reconcile(self, trigger: Trigger) -> RunOutcome:
-        desk = load_desk(self.journal)
-        keeper = Bookkeeper.of(desk, self.journal, self.broker)
-        reading = read_venue(self.broker, keeper.after_activity_id)
-        cycle = Cycle(self, trigger, desk, keeper, reading)
+        desk = load_desk(self.room.journal)
+        keeper = Bookkeeper.of(desk, self.room.journal, self.room.broker)
+        reading = read_venue(self.room.broker, keeper.after_activity_id)
+        cycle = Cycle(self.room, trigger, desk, keeper, reading)
         cycle.follow_orders()
         cycle.book()
         cycle.compare()
@@ -66,18 +61,18 @@ class Reconcile:
         cycle.keep_snapshot()
         cycle.guard_daily_loss()
         if desk.outbox or cycle.counts["alerts"]:
-            cycle.counts["delivered"] = deliver_waiting(self.journal, self.notifier)
+            cycle.counts["delivered"] = deliver_waiting(self.room.journal, self.room.notifier)
         return RunOutcome(cycle.summary(), dict(cycle.counts))
 
 
 class Cycle:
     """One reconciliation in progress: what was read, what the books hold so far, what was done."""
 
-    def __init__(self, use_case: Reconcile, trigger: Trigger, desk: Desk, keeper: Bookkeeper, reading: VenueReading) -> None:
-        self.journal, self.broker = use_case.journal, use_case.broker
+    def __init__(self, room: TradingRoom, trigger: Trigger, desk: Desk, keeper: Bookkeeper, reading: VenueReading) -> None:
+        self.journal, self.broker = room.journal, room.broker
         self.trigger, self.desk, self.keeper, self.reading = trigger, desk, keeper, reading
         self.now = reading.clock.now_at
-        self.desk_name = f"{use_case.environment}|{reading.account.account_number}"
+        self.desk_name = room.desk_name(reading.account)
         self.executor = Executor(self.journal, self.broker, self.now)
         self.exits = ExitDesk(self.executor, keeper, reading.clock, self.desk_name)
         self.shown: dict[str, VenueOrder] = {}
@@ -119,7 +114,9 @@ class Cycle:
                 self.keeper.book(activity, self.now)
             self.reading = again
             differences = self._differences(again)
-        missing = [difference.found for difference in differences if difference.found.theirs_shares < difference.found.ours_shares]
+        missing = [
+            difference.found for difference in differences if difference.found.theirs_shares < difference.found.ours_shares
+        ]
         if missing:
             require_whole_positions(self.reading, sum((self._cost(found) for found in missing), Decimal(0)))
         found = [difference.found for difference in differences]
@@ -201,7 +198,7 @@ class Cycle:
         ]
         digest = hashlib.sha256("|".join(names).encode()).hexdigest()[:12]
         priority = Priority.URGENT if any(found.consequence is not Consequence.EXTERNAL for found in breaks) else Priority.WARNING
-        self._alert(Alarm(f"breaks-{self.session_label}-{digest}", priority, subject, "\n".join(lines), "breaks"))
+        self._alert(f"breaks-{self.session_label}-{digest}", subject, "\n".join(lines), "breaks", priority)
 
     def protect(self) -> None:
         """Rest a stop (and target) under every position of ours that has none of the right size."""
@@ -243,9 +240,7 @@ class Cycle:
             self.exits.begin(symbol, f"{order.plan_id}-stop", ExitRule.STOP, reason)
             return
         body = f"{symbol} has no stop at the broker: {note}. It is tried again in the next cycle."
-        self._alert(
-            Alarm(f"unprotected-{self.session_label}-{symbol}", Priority.URGENT, f"{symbol} is unprotected", body, "unprotected")
-        )
+        self._alert(f"unprotected-{self.session_label}-{symbol}", f"{symbol} is unprotected", body, "unprotected")
 
     def close(self) -> None:
         """Watch the targets that cannot rest at the broker; take every closing position one step further."""
@@ -273,15 +268,7 @@ class Cycle:
     def _dispute(self, symbol: str, position: Position) -> None:
         note = f"its exit was tried {position.exit_attempts_count} times and did not go through"
         self.keeper.hold(symbol, position.model_copy(update={"state": PositionState.DISPUTED, "note": note}), [])
-        self._alert(
-            Alarm(
-                f"exit-{self.session_label}-{symbol}",
-                Priority.URGENT,
-                f"{symbol} cannot be sold",
-                f"{symbol}: {note}",
-                "exit-refused",
-            )
-        )
+        self._alert(f"exit-{self.session_label}-{symbol}", f"{symbol} cannot be sold", f"{symbol}: {note}", "exit-refused")
 
     def settle_orders(self) -> None:
         """Forget the live orders that ended and whose every fill is booked."""
@@ -325,8 +312,9 @@ class Cycle:
         held: VenuePosition | None = next((held for held in self.reading.positions if held.symbol == symbol), None)
         return held.market_value_usd / held.quantity_shares if held and held.quantity_shares else None
 
-    def _alert(self, alarm: Alarm) -> None:
-        changes = alert_changes(self.journal, alarm, self.now)
+    def _alert(self, alert_id: str, subject: str, body: str, runbook: str, priority: Priority = Priority.URGENT) -> None:
+        alert = Alert(alert_id=alert_id, priority=priority, subject=subject, body=body, created_at=self.now, runbook=runbook)
+        changes = alert_changes(self.journal, alert)
         if changes:
             self.journal.commit(changes)
             self.counts["alerts"] += 1

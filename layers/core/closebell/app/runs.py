@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from closebell.app.alerts import Alarm, raise_alert
+from closebell.app.alerts import raise_alert
 from closebell.model.errors import ClosebellError, JournalConflict, RunRefused
-from closebell.model.operations import Priority, RunRecord, RunState, Trigger, run_key
+from closebell.model.operations import Alert, Priority, RunRecord, RunState, Trigger, run_key
 from closebell.ports.journal import Create, Journal, Replace, Stored
 from closebell.ports.operations import Clock, Notifier
 
@@ -100,16 +100,13 @@ class RunLog:
         message = str(error) if isinstance(error, ClosebellError) else f"{type(error).__name__}: see the function's log"
         day = trigger.market.date_of(trigger.scheduled_at)
         verb = "refused to run" if refused else "failed"
-        raise_alert(
-            self.journal,
-            self.notifier,
-            Alarm(
-                alert_id=f"run-{self.function}-{trigger.market}-{day}-{type(error).__name__}",
-                priority=Priority.URGENT,
-                subject=f"{self.function} {verb}",
-                body=message,
-                runbook=f"{self.function}-failed",
-            ),
-            trigger.scheduled_at,
+        alert = Alert(
+            alert_id=f"run-{self.function}-{trigger.market}-{day}-{type(error).__name__}",
+            priority=Priority.URGENT,
+            subject=f"{self.function} {verb}",
+            body=message,
+            created_at=trigger.scheduled_at,
+            runbook=f"{self.function}-failed",
         )
+        raise_alert(self.journal, self.notifier, alert)
         self._finish(stored, RunState.REFUSED if refused else RunState.FAILED, RunOutcome(message))

@@ -13,6 +13,7 @@ from closebell.ports.broker import Broker
 LATENESS_MAX = timedelta(minutes=5)
 """A schedule delivered later than this is not acted on: an order meant for 09:00 must not go out at 14:00."""
 
+
 @dataclass(frozen=True)
 class VenueReading:
     """What the broker said in one run. Activities are those after the cursor, oldest first."""
@@ -48,7 +49,8 @@ def require_punctual(trigger: Trigger, clock: MarketClock) -> None:
     lateness = clock.now_at - trigger.scheduled_at
     if abs(lateness) > LATENESS_MAX:
         raise RunRefused(
-            f"this run was meant for {trigger.scheduled_at:%Y-%m-%d %H:%M}Z, the broker's clock says {clock.now_at:%Y-%m-%d %H:%M}Z: "
+            f"this run was meant for {trigger.scheduled_at:%Y-%m-%d %H:%M}Z, "
+            f"the broker's clock says {clock.now_at:%Y-%m-%d %H:%M}Z: "
             f"more than {LATENESS_MAX.seconds // 60} min apart, so it must not act"
         )
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from closebell.app.alerts import Alarm, alert_changes, deliver_waiting
+from closebell.app.alerts import alert_changes, deliver_waiting
 from closebell.app.desk import Desk, load_desk
 from closebell.app.runs import RunLog, RunOutcome
 from closebell.model.instruments import SessionHours
-from closebell.model.operations import DeskOpening, Priority, RunRecord, RunState, Trigger, run_key
+from closebell.model.operations import Alert, DeskOpening, Priority, RunRecord, RunState, Trigger, run_key
 from closebell.model.schedule import SCHEDULES, ScheduledRun
 from closebell.ports.journal import Create, Journal
 from closebell.ports.market_data import Calendar
@@ -37,15 +37,15 @@ class WatchSchedule:
     def _watch(self, trigger: Trigger) -> RunOutcome:
         desk = load_desk(self.journal)
         now = trigger.scheduled_at
-        alarms = [*self._missing(trigger, self._opened_at(now)), *_stuck(desk, now)]
+        alerts = [*self._missing(trigger, self._opened_at(now)), *_stuck(desk, now)]
         raised = 0
-        for alarm in alarms:
-            changes = alert_changes(self.journal, alarm, now)
+        for alert in alerts:
+            changes = alert_changes(self.journal, alert)
             if changes:
                 self.journal.commit(changes)
                 raised += 1
         delivered = deliver_waiting(self.journal, self.notifier) if raised or desk.outbox else 0
-        return RunOutcome(f"{len(alarms)} found", {"found": len(alarms), "alerts": raised, "delivered": delivered})
+        return RunOutcome(f"{len(alerts)} found", {"found": len(alerts), "alerts": raised, "delivered": delivered})
 
     def _opened_at(self, now: datetime) -> datetime:
         """When this desk was first watched; from the first look on, a run that is missing is missed."""
@@ -55,7 +55,7 @@ class WatchSchedule:
             self.journal.commit([Create(opening)])
         return stored.record.opened_at if stored else now
 
-    def _missing(self, trigger: Trigger, opened_at: datetime) -> Iterator[Alarm]:
+    def _missing(self, trigger: Trigger, opened_at: datetime) -> Iterator[Alert]:
         """Every once-a-session run that was due at least 15 minutes ago, in the last day, and has no completed record."""
         since, until = max(opened_at, trigger.scheduled_at - LOOK_BACK), trigger.scheduled_at - GRACE
         first, last = trigger.market.date_of(since), trigger.market.date_of(until)
@@ -66,33 +66,35 @@ class WatchSchedule:
             for due_at in self.firings.between(schedule, since, until):
                 session = sessions.get(trigger.market.date_of(due_at))
                 if session is not None:
-                    yield from self._overdue(schedule, due_at, session)
+                    yield from self._overdue(schedule, due_at, session, trigger.scheduled_at)
 
-    def _overdue(self, schedule: ScheduledRun, due_at: datetime, session: SessionHours) -> Iterator[Alarm]:
+    def _overdue(self, schedule: ScheduledRun, due_at: datetime, session: SessionHours, now: datetime) -> Iterator[Alert]:
         stored = self.journal.read(run_key(schedule.function, schedule.market, due_at), RunRecord)
         if stored is not None and stored.record.state is not RunState.STARTED:
             return
         what = "did not run" if stored is None else "started and never finished"
         local = due_at.astimezone(schedule.market.zone)
-        yield Alarm(
+        yield Alert(
             alert_id=f"missed-{schedule.function}-{schedule.market}-{session.session}",
             priority=Priority.URGENT,
             subject=f"{schedule.function} {what}",
             body=f"{schedule.function} ({schedule.market}) was due {local:%Y-%m-%d %H:%M %Z} and {what}.",
+            created_at=now,
             runbook="missed-run",
         )
 
 
-def _stuck(desk: Desk, now: datetime) -> Iterator[Alarm]:
+def _stuck(desk: Desk, now: datetime) -> Iterator[Alert]:
     """Orders whose outcome is unknown for too long."""
     for stored in desk.orders.values():
         order = stored.record
         if order.state.is_in_flight and now - order.created_at > STUCK_AFTER:
-            yield Alarm(
+            yield Alert(
                 alert_id=f"stuck-{order.client_order_id}",
                 priority=Priority.URGENT,
                 subject=f"An order for {order.symbol} is {order.state}",
                 body=f"{order.side} {order.quantity_shares} {order.symbol} ({order.client_order_id}) is {order.state} since "
                 f"{order.created_at:%Y-%m-%d %H:%M}Z: {order.note}",
+                created_at=now,
                 runbook="unknown-order",
             )

@@ -23,7 +23,7 @@ def build_generate_signals() -> GenerateSignals:
         run_log("generate_signals"),
         journal(),
         archive(),
-        AlpacaMarketData(key.key_id, key.secret_key, chosen.alpaca_data_url, chosen.trading_url),
+        AlpacaMarketData(key.key_id, key.secret_key, chosen.alpaca_data_url),
         CboeVolatilityIndex(chosen.vix_history_url, VIX_TIMEOUT_S),
         AlpacaNews(key.key_id, key.secret_key, chosen.alpaca_data_url),
         ExchangeCalendar(),

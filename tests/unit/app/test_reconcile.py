@@ -1,19 +1,16 @@
-"""The day's use cases over the simulated exchange: what goes to the broker, what the books say, what the owner is told."""
+"""What the books say after each look at the broker, what is protected, sold and told."""
 
 from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 
-from closebell.app.control import halt_desk
 from closebell.app.desk import load_desk
 from closebell.model.books import Break, Consequence, Lot, Position, PositionState, Trade
 from closebell.model.broker import Side
-from closebell.model.decision import Denial, ExitRule
-from closebell.model.errors import RunRefused
+from closebell.model.decision import ExitRule
 from closebell.model.instruments import Market
-from closebell.model.operations import Priority, RunState
-from closebell.model.orders import OrderRecord, OrderState
+from closebell.model.operations import Priority
 from closebell.ports.journal import Create
 from tests.unit.app.small_desk import SmallDesk, entry, leave, new_york
 
@@ -44,19 +41,9 @@ def test_an_entry_fills_and_is_protected_in_the_reconcile_that_books_the_fill() 
     assert desk.sent() == ["buy 10 AAA accepted"]
     desk.reconcile(TUESDAY, "16:00")
     position = positions(desk)["AAA"]
-    assert (position.state, position.quantity_shares, position.average_entry_price_usd) == (PositionState.PROTECTED, 10, 102)
+    assert (position.state, position.quantity_shares, position.average_entry_price_usd) == (PositionState.PROTECTED, D(10), D(102))
     target, stop = list(desk.exchange.floor.orders.orders.values())[1:]
     assert (target.limit_price_usd, stop.stop_price_usd, target.time_in_force) == (D("110.16"), D("98.94"), "gtc")
-
-
-def test_placing_twice_sends_once() -> None:
-    desk = SmallDesk({"AAA": ["100", "102"]})
-    desk.plan(TUESDAY, entry(TUESDAY, "AAA"))
-    first = desk.place(TUESDAY)
-    again = desk.place(TUESDAY)
-    later = desk.place(TUESDAY, "09:01")
-    assert desk.sent() == ["buy 10 AAA accepted"]
-    assert (first.counts, again.attempts_count, later.counts["orders"]) == (again.counts, 1, 1)
 
 
 def test_the_stop_sells_at_the_price_that_went_through_it() -> None:
@@ -66,7 +53,7 @@ def test_the_stop_sells_at_the_price_that_went_through_it() -> None:
     desk.day(WEDNESDAY)
     (trade,) = trades(desk)
     assert (trade.exit_rule, trade.exit_price_usd, trade.pnl_usd) == (ExitRule.STOP, D(50), D(-500))
-    assert (desk.shares("AAA"), positions(desk), load_desk(desk.memory).orders) == (0, {}, {})
+    assert (desk.shares("AAA"), positions(desk), load_desk(desk.memory).orders) == (D(0), {}, {})
 
 
 def test_the_target_sells_at_its_limit_or_better() -> None:
@@ -87,7 +74,7 @@ def test_a_planned_exit_cancels_its_stop_and_sells_only_when_the_shares_are_free
     assert desk.sent()[-1] == "sell 10 AAA accepted"
     desk.reconcile(WEDNESDAY, "16:00")
     (trade,) = trades(desk)
-    assert (trade.exit_rule, trade.exit_price_usd, desk.shares("AAA")) == (ExitRule.TIME_STOP, D(101), 0)
+    assert (trade.exit_rule, trade.exit_price_usd, desk.shares("AAA")) == (ExitRule.TIME_STOP, D(101), D(0))
 
 
 def test_an_exit_waits_for_a_slow_cancel() -> None:
@@ -135,7 +122,7 @@ def test_the_owners_own_position_is_external_and_never_sold() -> None:
     desk.exchange.trade_manually("AAA", Side.BUY, D(7))
     desk.reconcile(TUESDAY, "09:05")
     position = positions(desk)["AAA"]
-    assert (position.state, position.external_shares, position.lots) == (PositionState.EXTERNAL, 7, ())
+    assert (position.state, position.external_shares, position.lots) == (PositionState.EXTERNAL, D(7), ())
     desk.plan(WEDNESDAY, leave(WEDNESDAY, "AAA", "7"))
     desk.day(WEDNESDAY)
     assert desk.shares("AAA") == 7
@@ -147,11 +134,11 @@ def test_a_position_list_that_is_not_whole_changes_nothing() -> None:
     desk.plan(WEDNESDAY)
     before = positions(desk)
     whole = desk.broker.positions
-    desk.broker.positions = list  # type: ignore[method-assign]  # the fault: an empty list with HTTP 200
+    desk.broker.positions = list  # the fault: an empty list with HTTP 200
     with pytest.raises(Exception, match="not whole"):
         desk.reconcile(WEDNESDAY, "09:35")
     assert (positions(desk), len(desk.sent())) == (before, 3)
-    desk.broker.positions = whole  # type: ignore[method-assign]
+    desk.broker.positions = whole
     assert desk.reconcile(WEDNESDAY, "09:40").counts.get("breaks", 0) == 0
 
 
@@ -169,18 +156,6 @@ def test_fewer_shares_at_the_broker_are_disputed_and_nothing_is_sold() -> None:
     assert len(desk.sent()) == orders
 
 
-def test_a_halted_desk_enters_nothing_and_still_exits() -> None:
-    desk = SmallDesk({"AAA": ["100", "100", "100"], "BBB": ["50", "50", "50"]})
-    desk.plan(TUESDAY, entry(TUESDAY, "AAA"))
-    desk.day(TUESDAY)
-    halt_desk(desk.memory, "by hand", "the owner", new_york(TUESDAY, "18:00"))
-    desk.plan(WEDNESDAY, entry(WEDNESDAY, "BBB", reference="50"), leave(WEDNESDAY, "AAA"))
-    desk.day(WEDNESDAY)
-    assert (desk.shares("AAA"), desk.shares("BBB")) == (0, 0)
-    denials = [item.record for item in desk.memory.query("journal", f"DENIAL#us_equity#{WEDNESDAY}")]
-    assert [denial.symbol for denial in denials if isinstance(denial, Denial)] == ["BBB"]
-
-
 def test_a_loss_of_five_percent_in_a_day_halts() -> None:
     desk = SmallDesk({"AAA": ["100", "100", "70"]})
     desk.plan(TUESDAY, entry(TUESDAY, "AAA", shares="190"))
@@ -189,49 +164,6 @@ def test_a_loss_of_five_percent_in_a_day_halts() -> None:
     desk.day(WEDNESDAY)
     assert load_desk(desk.memory).is_halted
     assert "below the day's start" in [alert.body for alert in desk.inbox.alerts if alert.subject == "The desk is halted"][0]
-
-
-def test_a_refused_order_is_recorded_and_not_tried_again() -> None:
-    desk = SmallDesk({"AAA": ["100", "102"]})
-    desk.exchange.set_tradable("AAA", False)
-    desk.plan(TUESDAY, entry(TUESDAY, "AAA"))
-    run = desk.place(TUESDAY)
-    desk.day(TUESDAY)
-    assert (run.counts["rejected"], desk.sent()) == (1, [])
-    (order,) = [item.record for item in desk.memory.query("journal", f"ORDER#us_equity#{TUESDAY}") if isinstance(item.record, OrderRecord)]
-    assert (order.state, order.note) == (OrderState.REJECTED, "asset AAA is not tradable")
-
-
-def test_plans_of_another_version_are_refused() -> None:
-    desk = SmallDesk({"AAA": ["100", "102"]})
-    desk.plan(TUESDAY, entry(TUESDAY, "AAA"), version="older")
-    with pytest.raises(RunRefused, match="were made by version older"):
-        desk.place(TUESDAY)
-    assert desk.sent() == []
-    assert desk.inbox.alerts[0].subject == "place_orders refused to run"
-
-
-def test_a_run_delivered_five_hours_late_sends_nothing() -> None:
-    desk = SmallDesk({"AAA": ["100", "102"]})
-    desk.plan(TUESDAY, entry(TUESDAY, "AAA"))
-    desk.exchange.advance(new_york(TUESDAY, "14:00"))
-    with pytest.raises(RunRefused, match="must not act"):
-        desk.place(TUESDAY, "09:00")
-    assert desk.sent() == []
-
-
-def test_without_plans_the_run_is_refused_and_told() -> None:
-    desk = SmallDesk({"AAA": ["100", "102"]})
-    with pytest.raises(RunRefused, match="no plans for 2018-10-02"):
-        desk.place(TUESDAY)
-    run = desk.memory.query("journal", "RUN#place_orders#us_equity#2018-10")[0].record
-    assert getattr(run, "state", None) is RunState.REFUSED
-
-
-def test_on_a_holiday_the_run_completes_and_does_nothing() -> None:
-    desk = SmallDesk({"AAA": ["100"]})
-    run = desk.place(date(2018, 11, 22))
-    assert (run.outcome, run.state) == ("no session today", RunState.COMPLETED)
 
 
 def test_an_alert_waits_for_the_topic_and_goes_out_once() -> None:

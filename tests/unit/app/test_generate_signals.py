@@ -1,16 +1,17 @@
-"""Decisions, mail, review and watch: what is written, what is refused, and that twice is once."""
+"""A decision for every symbol, plans for the next session, and twice is once."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
 
 from closebell.app.explain import find_decisions
-from closebell.model.books import EquitySnapshot
 from closebell.model.decision import Decision, Outcome, PlanSet, TradePlan
-from closebell.model.errors import DataError, RunRefused, StoreUnavailable
+from closebell.model.errors import DataError
 from closebell.model.instruments import Market
-from closebell.model.operations import NewsItem, RunState
+from closebell.model.operations import RunState
+from closebell.ports.journal import Change
 from closebell.reports.explanation import explain_decision
 from tests.unit.app.evening import DECIDED, SYMBOLS, Evening
 
@@ -46,18 +47,18 @@ def test_deciding_twice_changes_nothing() -> None:
     assert plans(evening) == before
 
 
-def test_a_run_killed_between_archive_and_journal_is_finished_by_the_next() -> None:
+def test_a_run_killed_between_archive_and_journal_is_finished_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     evening = Evening()
     whole = evening.journal.commit
     calls = []
 
-    def killed(changes: object) -> None:
+    def killed(changes: Sequence[Change]) -> None:
         calls.append(changes)
         if len(calls) == 2:  # the first is the run record
             raise KeyboardInterrupt
-        whole(changes)  # type: ignore[arg-type]
+        whole(changes)
 
-    evening.journal.commit = killed  # type: ignore[method-assign]
+    monkeypatch.setattr(evening.journal, "commit", killed)
     with pytest.raises(KeyboardInterrupt):
         evening.generate_signals()(evening.trigger("16:20"))
     assert plans(evening) == []
@@ -68,11 +69,7 @@ def test_a_run_killed_between_archive_and_journal_is_finished_by_the_next() -> N
 
 @pytest.mark.parametrize(
     ("field", "row", "value", "words"),
-    [
-        ("close", -1, float("nan"), "2018-10-01"),
-        ("close", -3, -5.0, "negative"),
-        ("close", -5, 1e6, ""),
-    ],
+    [("close", -1, float("nan"), "2018-10-01"), ("close", -3, -5.0, "negative"), ("close", -5, 1e6, "")],
     ids=["nan", "negative", "jump"],
 )
 def test_a_symbol_with_a_wrong_bar_is_skipped_and_says_why(field: str, row: int, value: float, words: str) -> None:
@@ -119,7 +116,10 @@ def test_without_a_reading_of_the_broker_nothing_is_entered_and_the_check_is_nam
 
 
 def test_a_holiday_decides_nothing_and_a_half_day_decides() -> None:
-    assert Evening(date(2018, 11, 21)).generate_signals()(Evening().trigger("16:20", date(2018, 11, 22))).outcome == "no session today"
+    assert (
+        Evening(date(2018, 11, 21)).generate_signals()(Evening().trigger("16:20", date(2018, 11, 22))).outcome
+        == "no session today"
+    )
     half_day = Evening(date(2018, 11, 23))
     half_day.generate_signals()(half_day.trigger("16:20"))
     header = half_day.journal.query("journal", "PLANSET#us_equity")[0].record
@@ -147,71 +147,6 @@ def test_explain_shows_votes_checks_and_size() -> None:
         assert name in text
     assert "limit" in text
     assert "at risk" in text
-
-
-def test_the_newsletter_is_sent_once_and_archived() -> None:
-    evening = Evening()
-    evening.data.news = [
-        NewsItem(
-            news_id="1", headline="<script>alert(1)</script>", source="x", url="javascript:alert(1)", symbols=("UPA",),
-            published_at=datetime(2018, 10, 1, 12, tzinfo=UTC),
-        )
-    ]  # fmt: skip
-    evening.generate_signals()(evening.trigger("16:20"))
-    evening.send_newsletter()(evening.trigger("16:45"))
-    evening.send_newsletter()(evening.trigger("16:46"))
-    (mail,) = evening.postbox.mails
-    assert plans(evening)[0].symbol in mail.subject
-    assert "<script>" not in mail.html
-    assert evening.archive.get("newsletters/us_equity/2018-10-01/newsletter.html")
-
-
-def test_a_newsletter_that_could_not_leave_is_sent_by_the_next_run_as_it_was_written() -> None:
-    evening = Evening()
-    evening.generate_signals()(evening.trigger("16:20"))
-    evening.postbox.is_down = True
-    with pytest.raises(StoreUnavailable):
-        evening.send_newsletter()(evening.trigger("16:45"))
-    evening.postbox.is_down = False
-    evening.send_newsletter()(evening.trigger("16:45"))
-    assert len(evening.postbox.mails) == 1
-
-
-def test_a_newsletter_without_decisions_is_refused_and_told() -> None:
-    evening = Evening()
-    with pytest.raises(RunRefused, match="no decisions for 2018-10-01"):
-        evening.send_newsletter()(evening.trigger("16:45"))
-    assert [alert.subject for alert in evening.inbox.alerts] == ["send_newsletter refused to run"]
-
-
-def test_the_review_writes_one_equity_record_and_refuses_old_news() -> None:
-    evening = Evening()
-    evening.review_performance()(evening.trigger("16:05"))
-    evening.review_performance()(evening.trigger("16:06"))
-    (stored,) = evening.journal.query("journal", "EQUITY#us_equity")
-    assert isinstance(stored.record, EquitySnapshot)
-    assert stored.record.equity_usd == 100_000
-    with pytest.raises(RunRefused, match="reconcile has to run first"):
-        evening.review_performance()(evening.trigger("16:05", NEXT))
-
-
-def test_the_watchdog_names_what_did_not_run() -> None:
-    evening = Evening()
-    watch = evening.watch_schedule()
-    watch(evening.trigger("09:00"))
-    evening.generate_signals()(evening.trigger("16:20"))
-    watch(evening.trigger("17:15"))
-    subjects = sorted(alert.subject for alert in evening.inbox.alerts)
-    assert subjects == ["review_performance did not run", "send_newsletter did not run"]
-    watch(evening.trigger("17:30"))
-    assert len(evening.inbox.alerts) == 2, "each is told once"
-
-
-def test_the_watchdog_says_nothing_of_the_time_before_it_was_there_or_of_holidays() -> None:
-    evening = Evening()
-    evening.watch_schedule()(evening.trigger("17:00"))
-    evening.watch_schedule()(evening.trigger("17:15", date(2018, 11, 22)))
-    assert evening.inbox.alerts == []
 
 
 def test_the_panel_in_the_archive_is_the_one_that_was_decided_on() -> None:
