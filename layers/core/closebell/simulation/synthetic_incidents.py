@@ -47,4 +47,4 @@ def plan_incidents(seed: int, sessions: Sequence[SessionHours], start: date) -> 
 
 
 def _late_morning(hours: SessionHours) -> tuple[datetime, datetime]:
-    return hours.opens_at + timedelta(minutes=90), hours.opens_at + timedelta(minutes=155)
+    return hours.opens_at + timedelta(minutes=90), hours.opens_at + timedelta(minutes=150)

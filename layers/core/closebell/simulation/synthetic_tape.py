@@ -25,9 +25,9 @@ class Rhythm(NamedTuple):
 def print_times(
     opens_at: datetime, closes_at: datetime, interval: timedelta, halts: tuple[tuple[datetime, datetime], ...]
 ) -> list[datetime]:
-    """Open, each interval and the close, without the instants inside a halt; a halt ends with a print."""
+    """Open, each interval and the close, without the instants inside a halt."""
     steps = int((closes_at - opens_at) / interval)
-    grid = {opens_at + interval * step for step in range(steps + 1)} | {closes_at} | {end for _, end in halts}
+    grid = {opens_at + interval * step for step in range(steps + 1)} | {closes_at}
     return sorted(at for at in grid if not any(start <= at < end for start, end in halts))
 
 
