@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from closebell.books.reconciliation import compare_positions, unknown_orders
+from closebell.books.reconciliation import asset_fees, compare_positions, unknown_orders
 from closebell.model.books import BreakKind, Consequence, Lot, Position, PositionState
 from closebell.model.broker import Side, VenueOrder, VenuePosition, VenueStatus
 from closebell.model.instruments import Market
@@ -108,3 +108,13 @@ def test_an_order_in_our_name_that_we_never_meant_halts_and_the_owners_own_does_
     found = unknown_orders([venue_order(ours), venue_order(stranger), venue_order("by hand")], [ours], SESSION, AT)
     assert [(one.break_kind, one.consequence) for one in found] == [(BreakKind.UNKNOWN_ORDER, Consequence.HALT)]
     assert stranger in found[0].note
+
+
+@pytest.mark.parametrize(
+    ("market", "theirs", "fee"),
+    [(Market.CRYPTO, "9.975", "0.025"), (Market.CRYPTO, "9.9", None), (Market.US_EQUITY, "9.975", None), (Market.CRYPTO, "10", None)],
+    ids=["a-fee", "more-than-a-fee", "shares-have-none", "nothing-missing"],
+)
+def test_only_a_small_crypto_shortfall_is_a_fee(market: Market, theirs: str, fee: str | None) -> None:
+    ours = own("10").model_copy(update={"market": market})
+    assert asset_fees({"AAPL": ours}, [held(theirs)]) == ({"AAPL": D(fee)} if fee else {})

@@ -16,6 +16,9 @@ from closebell.model.record import Key
 from closebell.ports.broker import Broker
 from closebell.ports.journal import Change, Create, Journal, Remove, Replace, Stored
 
+ASSET_FEE_CODES = frozenset({"CFEE", "FEE"})
+"""Listed at the day's end for shares that left with the trade: reconciliation has charged them by then."""
+
 
 @dataclass
 class Bookkeeper:
@@ -44,15 +47,23 @@ class Bookkeeper:
         changes: list[Change] = []
         if isinstance(activity, VenueFill):
             changes += self._book_fill(activity)
-        elif activity.symbol is not None and activity.quantity_shares:
-            position = self.positions.get(activity.symbol)
-            if position is not None:
-                changes += self._hold(activity.symbol, book_quantity_change(position.record, activity.quantity_shares))
+        elif activity.symbol is not None and activity.code not in ASSET_FEE_CODES:
+            changes += self._change_quantity(activity.symbol, activity.quantity_shares)
         cursor = LedgerCursor(last_activity_id=activity.activity_id, recorded_at=recorded_at)
         changes.append(Replace(cursor, self.cursor.version) if self.cursor else Create(cursor))
         self.journal.commit(changes)
         self.cursor = Stored(cursor, self.cursor.version + 1 if self.cursor else 1)
         self._advance_versions(changes)
+
+    def charge_asset_fee(self, symbol: str, fee_shares: Decimal) -> None:
+        """Take out of our books what the broker took as its fee."""
+        changes = self._change_quantity(symbol, -fee_shares)
+        self.journal.commit(changes)
+        self._advance_versions(changes)
+
+    def _change_quantity(self, symbol: str, change_shares: Decimal) -> list[Change]:
+        held = self.positions.get(symbol)
+        return self._hold(symbol, book_quantity_change(held.record, change_shares)) if held and change_shares else []
 
     def hold(self, symbol: str, position: Position | None, also: list[Change]) -> None:
         """Change what our books hold of a symbol without a fill, together with `also` (the break that explains it)."""

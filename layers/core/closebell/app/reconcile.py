@@ -23,14 +23,17 @@ from closebell.app.protection import protective_order
 from closebell.app.runs import RunOutcome
 from closebell.app.trading_room import TradingRoom
 from closebell.app.venue_reading import VenueReading, read_venue, require_whole_positions
-from closebell.books.reconciliation import Difference, compare_positions, unknown_orders
+from closebell.books.reconciliation import Difference, asset_fees, compare_positions, unknown_orders
 from closebell.model.books import Break, BreakKind, Consequence, Position, PositionState
 from closebell.model.broker import VenueOrder, VenuePosition
 from closebell.model.decision import ExitRule
 from closebell.model.errors import BooksDisagree, BrokerKeyRefused
+from closebell.model.instruments import Market
 from closebell.model.operations import Alert, Priority, RunRecord, Trigger
 from closebell.model.orders import OrderLeg, OrderRecord, OrderState
 from closebell.ports.journal import Change, Create, Replace, Stored
+
+CRYPTO_ORDER_USD_MIN = Decimal(10)
 
 
 @dataclass(frozen=True)
@@ -107,12 +110,14 @@ class Cycle:
 
     def compare(self) -> None:
         """Compare both sides; a difference counts only when a second reading shows it too."""
+        self._charge_asset_fees()
         differences = self._differences(self.reading)
         if differences:
             again = read_venue(self.broker, self.keeper.after_activity_id)
             for activity in again.activities:
                 self.keeper.book(activity, self.now)
             self.reading = again
+            self._charge_asset_fees()
             differences = self._differences(again)
         missing = [
             difference.found for difference in differences if difference.found.theirs_shares < difference.found.ours_shares
@@ -154,6 +159,11 @@ class Cycle:
             )
             for symbol in sorted(self.keeper.external_symbols)
         ]
+
+    def _charge_asset_fees(self) -> None:
+        ours = {symbol: stored.record for symbol, stored in self.keeper.positions.items()}
+        for symbol, fee_shares in asset_fees(ours, self.reading.positions).items():
+            self.keeper.charge_asset_fee(symbol, fee_shares)
 
     def _differences(self, reading: VenueReading) -> list[Difference]:
         """Differences in symbols where nothing of ours is between two states (sent and unknown, filled and not booked)."""
@@ -205,7 +215,15 @@ class Cycle:
         for symbol, stored in list(self.keeper.positions.items()):
             position = stored.record
             if position.lots and position.state in {PositionState.OPEN, PositionState.PROTECTED}:
-                self._protect(symbol, position)
+                if self._is_dust(symbol, position):
+                    self._mark(symbol, PositionState.DUST)
+                else:
+                    self._protect(symbol, position)
+
+    def _is_dust(self, symbol: str, position: Position) -> bool:
+        """Less than the broker lets anybody sell."""
+        price = self._price(symbol)
+        return position.market is Market.CRYPTO and price is not None and position.quantity_shares * price < CRYPTO_ORDER_USD_MIN
 
     def _protect(self, symbol: str, position: Position) -> None:
         resting = self._live(symbol, OrderLeg.PROTECT)

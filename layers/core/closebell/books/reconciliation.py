@@ -16,9 +16,12 @@ from decimal import Decimal
 
 from closebell.model.books import Break, BreakKind, Consequence, Position, PositionState
 from closebell.model.broker import VenueOrder, VenuePosition
+from closebell.model.instruments import Market
 from closebell.model.orders import is_our_order_id
 
 ZERO = Decimal(0)
+ASSET_FEE_FRAC_MAX = Decimal("0.003")
+"""Alpaca takes at most 0.25 % of what a crypto trade receives, in the asset, at once, but lists the fee only at the day's end."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,17 @@ def compare_positions(
         if ours_shares != theirs_shares:
             differences.append(_difference(own, held, ours_shares, theirs_shares, sectors, session, at))
     return differences
+
+
+def asset_fees(ours: Mapping[str, Position], theirs: Iterable[VenuePosition]) -> dict[str, Decimal]:
+    """Per crypto symbol the shares that the broker has fewer and that a fee taken in the asset explains."""
+    venue = {position.symbol: position.quantity_shares for position in theirs}
+    fees = {}
+    for symbol, position in ours.items():
+        missing = position.quantity_shares + position.external_shares - venue.get(symbol, ZERO)
+        if position.market is Market.CRYPTO and 0 < missing <= position.quantity_shares * ASSET_FEE_FRAC_MAX:
+            fees[symbol] = missing
+    return fees
 
 
 def _difference(
