@@ -49,16 +49,10 @@ def quantity(shares: Decimal) -> str:
 
 
 def measure(value: Decimal, unit: str) -> str:
-    """A risk check's number in its unit (`frac`, `usd`, `count`, or any other word, which is written out)."""
-    match unit:
-        case "frac":
-            return percent(value)
-        case "usd":
-            return usd(value)
-        case "count" | "":
-            return quantity(value)
-        case _:
-            return f"{quantity(value)}{NO_BREAK_SPACE}{unit.replace('_', ' ')}"
+    """A risk check's number as its unit wants it: a fraction `of equity` as percent, `USD` as dollars, anything else as it is."""
+    if unit.startswith("of "):
+        return percent(value)
+    return usd(value) if unit == "USD" else quantity(value)
 
 
 def day(at: date) -> str:

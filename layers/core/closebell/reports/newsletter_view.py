@@ -34,7 +34,7 @@ class NewsletterView:
     preheader: str
     market: str
     environment: str
-    is_live: bool
+    is_real_money: bool
     dateline: str
     halt: str
     regime: str
@@ -59,7 +59,7 @@ def view_of(issue: NewsletterIssue) -> NewsletterView:
     summary = _summary(sections, len(issue.decisions))
     return NewsletterView(
         subject=subject_of(issue, sections), preheader=f"{regime}. {summary}",
-        market=_MARKETS[issue.market], environment=_ENVIRONMENTS[issue.environment], is_live=issue.environment == "live",
+        market=_MARKETS[issue.market], environment=_ENVIRONMENTS[issue.environment], is_real_money=issue.environment == "live",
         dateline=f"After the close of {day(issue.session)}, for {day(issue.next_session)}",
         halt=_halt(issue), regime=regime, summary=summary,
         figures=account.key_figures(issue), sections=sections, breaks=account.break_lines(issue),
@@ -117,7 +117,7 @@ def _volatility_index(regime: Regime) -> str:
 
 
 def _summary(sections: tuple[MailSection, ...], considered_count: int) -> str:
-    counts = {section.topic: len(section.lines) + len(section.also) for section in sections}
+    counts = {section.topic: section.symbols_count for section in sections}
     topics = [topic for topic in _SUMMARY if counts.get(topic) or topic in {Topic.BUY, Topic.SELL}]
     told = [f"{counts.get(topic, 0):,}{NO_BREAK_SPACE}{_SUMMARY[topic]}" for topic in topics]
     return f"{counted(considered_count, 'symbol')} considered: {', '.join(told)}."
@@ -167,7 +167,7 @@ def _exposure_caption(issue: NewsletterIssue) -> str:
 def _footer(issue: NewsletterIssue) -> tuple[str, ...]:
     read_at = f"Broker read {instant(issue.snapshot.as_of, issue.market)}." if issue.snapshot else "Broker not read."
     return (
-        f"{_ENVIRONMENTS[issue.environment]} · {one_line(issue.source_note, 120)}".rstrip(" ·"),
+        f"{_ENVIRONMENTS[issue.environment]} · {one_line(issue.source_note, 400)}".rstrip(" ·"),
         f"Prices as of the close of {day(issue.session)}. {read_at}",
         "To stop the desk: closebell halt. To ask why: closebell explain SYMBOL.",
         f"closebell {one_line(issue.code_version, 40)}. A record of what a program decided, not investment advice.",

@@ -1,7 +1,7 @@
 """Which decision is read where: every one in exactly one section of the newsletter."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from closebell.model.decision import CheckResult, Decision, EntryMethod, Outcome, PlanAction, Stance, TradePlan
@@ -41,7 +41,7 @@ class Topic(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SymbolLine:
-    """One symbol in a section: how much, on what terms, and why in one line."""
+    """One symbol in a section (or several of which the same is said): how much, on what terms, and why in one line."""
 
     symbol: str
     amount: str = ""
@@ -55,7 +55,8 @@ class MailSection:
 
     topic: Topic
     lead: str
-    lines: tuple[SymbolLine, ...]
+    symbols_count: int
+    lines: tuple[SymbolLine, ...] = ()
     also: tuple[str, ...] = ()
 
     @property
@@ -116,17 +117,34 @@ def sections_of(issue: NewsletterIssue) -> tuple[MailSection, ...]:
         _sell(issue, by_topic[Topic.SELL]),
         _written(Topic.WATCH, "Close to a trade; the number and its limit say what was missing.", watched,
                  lambda decision: _watch_line(decision, issue)),
-        _written(Topic.AVOID, "The strategies want out, or contradict each other.", avoided, _avoid_line),
-        _written(Topic.KEEP, "Owned, and no rule closes it.", by_topic[Topic.KEEP], _plain_line),
-        _written(Topic.SKIPPED, "The data is not fit for a decision, so none was made.", by_topic[Topic.SKIPPED], _plain_line),
-        MailSection(topic=Topic.QUIET, lead=f"{counted(len(quiet), 'symbol')} without a signal.", lines=(), also=quiet),
+        _written(Topic.AVOID, "The strategies want out, or contradict each other.", avoided, _plain_line),
+        _grouped(Topic.KEEP, "Owned, and no rule closes it.", by_topic[Topic.KEEP]),
+        _grouped(Topic.SKIPPED, "The data is not fit for a decision, so none was made.", by_topic[Topic.SKIPPED]),
+        MailSection(topic=Topic.QUIET, lead="Considered, without a signal.", symbols_count=len(quiet), also=quiet),
     )
-    return tuple(section for section in sections if section.lines or section.also or section.topic in always)
+    return tuple(section for section in sections if section.symbols_count or section.topic in always)
 
 
 def _written(topic: Topic, lead: str, decisions: Sequence[Decision], line_of: Callable[[Decision], SymbolLine]) -> MailSection:
     lines = tuple(line_of(decision) for decision in decisions[:LINES_MAX])
-    return MailSection(topic=topic, lead=lead, lines=lines, also=_names(decisions[LINES_MAX:]))
+    return MailSection(topic=topic, lead=lead, symbols_count=len(decisions), lines=lines, also=_names(decisions[LINES_MAX:]))
+
+
+def _grouped(topic: Topic, lead: str, decisions: Sequence[Decision]) -> MailSection:
+    """Symbols of which the same is said share a line."""
+    groups: dict[str, list[Decision]] = {}
+    for decision in decisions:
+        groups.setdefault(decision.reason, []).append(decision)
+    written, rest = list(groups.values())[:LINES_MAX], list(groups.values())[LINES_MAX:]
+    lines = tuple(_group_line(group) for group in written)
+    also = tuple(name for group in rest for name in _names(group))
+    return MailSection(topic=topic, lead=lead, symbols_count=len(decisions), lines=lines, also=also)
+
+
+def _group_line(group: Sequence[Decision]) -> SymbolLine:
+    if len(group) == 1:
+        return _plain_line(group[0])
+    return SymbolLine(symbol=", ".join(_names(group)), why=_reason(group[0].reason))
 
 
 def _buy(issue: NewsletterIssue, by_topic: dict[Topic, list[Decision]]) -> MailSection:
@@ -137,11 +155,11 @@ def _buy(issue: NewsletterIssue, by_topic: dict[Topic, list[Decision]]) -> MailS
     unplanned = decided.keys() - {plan.symbol for plan in plans}
     lines += [_unplanned_line(decided[symbol]) for symbol in sorted(unplanned)]
     if not lines:
-        return MailSection(topic=Topic.BUY, lead=_why_nothing(issue, by_topic), lines=())
+        return MailSection(topic=Topic.BUY, lead=_why_nothing(issue, by_topic), symbols_count=0)
     lead = f"Planned for {day(issue.next_session)}; the largest conviction first."
     if issue.is_halted:
         lead = "Planned, but the desk is halted: none of these is sent until a human resumes it."
-    return MailSection(topic=Topic.BUY, lead=lead, lines=tuple(lines))
+    return MailSection(topic=Topic.BUY, lead=lead, symbols_count=len(lines), lines=tuple(lines))
 
 
 def _why_nothing(issue: NewsletterIssue, by_topic: dict[Topic, list[Decision]]) -> str:
@@ -168,7 +186,7 @@ def _sell(issue: NewsletterIssue, decisions: Sequence[Decision]) -> MailSection:
     planned = {plan.symbol for plan in plans}
     lines += [_unplanned_line(decision) for decision in decisions if decision.symbol not in planned]
     lead = f"Closed in the session of {day(issue.next_session)}." if lines else "Nothing; no rule closes a position."
-    return MailSection(topic=Topic.SELL, lead=lead, lines=tuple(lines))
+    return MailSection(topic=Topic.SELL, lead=lead, symbols_count=len(lines), lines=tuple(lines))
 
 
 def _entry_line(plan: TradePlan, decision: Decision | None) -> SymbolLine:
@@ -214,14 +232,12 @@ def _nearest_first(decision: Decision) -> tuple[bool, float, str]:
 
 
 def _watch_line(decision: Decision, issue: NewsletterIssue) -> SymbolLine:
+    line = _plain_line(decision)
     if decision.outcome is Outcome.DENIED:
-        binding = _binding_check(decision)
-        terms = _check(binding) if binding else "denied by a risk check"
-    else:
-        buys, _ = _buys_and_sells(decision)
-        agree = ", ".join(words(vote.strategy) for vote in decision.votes if vote.stance is Stance.BUY)
-        terms = f"{counted(buys, 'vote')} of the {issue.votes_to_act_count_min} needed: {one_line(agree, 80)}"
-    return SymbolLine(symbol=_name(decision.symbol), amount=_last_close(decision), terms=terms, why=_reason(decision.reason))
+        failed = _binding_check(decision)
+        return replace(line, terms=_check(failed) if failed else "denied by a risk check")
+    buys, _ = _buys_and_sells(decision)
+    return replace(line, amount=f"{buys} of {counted(issue.votes_to_act_count_min, 'vote')}, {line.amount}")
 
 
 def _binding_check(decision: Decision) -> CheckResult | None:
@@ -232,14 +248,9 @@ def _binding_check(decision: Decision) -> CheckResult | None:
 
 def _check(check: CheckResult) -> str:
     measured = "not measured" if check.measured is None else measure(check.measured, check.unit)
+    unit = "" if check.unit == "USD" else f" {one_line(check.unit, 40)}"
     note = f" ({one_line(check.note, 80)})" if check.note else ""
-    return f"{words(one_line(check.check, 40))} {measured}, limit {measure(check.limit, check.unit)}{note}"
-
-
-def _avoid_line(decision: Decision) -> SymbolLine:
-    buys, sells = _buys_and_sells(decision)
-    terms = f"{counted(sells, 'vote')} to sell, {buys:,} to buy"
-    return SymbolLine(symbol=_name(decision.symbol), amount=_last_close(decision), terms=terms, why=_reason(decision.reason))
+    return f"{words(one_line(check.check, 40))} {measured}, limit {measure(check.limit, check.unit)}{unit}{note}"
 
 
 def _plain_line(decision: Decision) -> SymbolLine:
