@@ -165,7 +165,8 @@ def test_past_its_deadline_an_unknown_order_is_only_read_and_given_up_next_sessi
     desk = SmallDesk({"AAA": ["100", "100", "100"]}, lambda broker: Deaf(broker.exchange))
     desk.plan(TUESDAY, entry(TUESDAY, "AAA"))
     desk.place(TUESDAY)
-    desk.reconcile(TUESDAY, "09:10")
+    run = desk.reconcile(TUESDAY, "09:10")
+    assert run.counts["unknown"] == 1, "an alarm watches this count"
     (order,) = load_desk(desk.memory).orders.values()
     assert (order.record.state, order.record.sent_count) == ("quarantined", 1)
     desk.reconcile(WEDNESDAY, "09:05")

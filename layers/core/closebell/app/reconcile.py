@@ -34,6 +34,7 @@ from closebell.model.orders import OrderLeg, OrderRecord, OrderState
 from closebell.ports.journal import Change, Create, Replace, Stored
 
 CRYPTO_ORDER_USD_MIN = Decimal(10)
+UNCERTAIN = frozenset({OrderState.UNKNOWN, OrderState.QUARANTINED})
 
 
 @dataclass(frozen=True)
@@ -289,7 +290,8 @@ class Cycle:
         self._alert(f"exit-{self.session_label}-{symbol}", f"{symbol} cannot be sold", f"{symbol}: {note}", "exit-refused")
 
     def settle_orders(self) -> None:
-        """Forget the live orders that ended and whose every fill is booked."""
+        """Forget the live orders that ended and whose every fill is booked; count those whose outcome is unknown."""
+        self.counts["unknown"] = sum(stored.record.state in UNCERTAIN for stored in self.keeper.orders.values())
         for order_id, stored in self.keeper.orders.items():
             if order_id in self.desk.orders and stored.record.state.is_terminal and self._unbooked(order_id, stored.record) <= 0:
                 self.executor.settle(stored)
