@@ -11,6 +11,8 @@ build: setup sam  ## sam validate --lint, sam build (python3.13, arm64), then th
 
 profile: setup  ## peak memory and import time per function, from a layer built for this machine
 	$(BIN)/python -m infra.profile_functions
+	@echo "generate_signals deciding 500 symbols x 300 sessions read over HTTP:"
+	@$(BIN)/python -m infra.profile_functions --rss-of infra.signal_load:decide_500_symbols
 
 template-lint: setup  ## cfn-lint with the rules of .cfnlintrc.yaml
 	$(BIN)/cfn-lint

@@ -8,7 +8,7 @@ import pytest
 
 from closebell.app.explain import find_decisions
 from closebell.model.decision import Decision, Outcome, PlanSet, TradePlan
-from closebell.model.errors import DataError
+from closebell.model.errors import BrokerUnavailable, DataError
 from closebell.model.instruments import Market
 from closebell.model.operations import RunState
 from closebell.ports.journal import Change
@@ -135,6 +135,19 @@ def test_without_the_vix_realised_volatility_stands_in_and_the_document_says_so(
     document = find_decisions(evening.journal, evening.archive, Market.US_EQUITY, DECIDED)
     assert document.regime.volatility_source == "realised"
     assert any("realised volatility stands in" in note for note in document.notes)
+
+
+def test_without_the_list_of_splits_it_decides_and_the_document_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    evening = Evening()
+
+    def unreadable(*asked: object) -> dict[str, dict[date, float]]:
+        raise BrokerUnavailable("HTTP 500")
+
+    monkeypatch.setattr(evening.data, "split_dates", unreadable)
+    evening.generate_signals()(evening.trigger("16:20"))
+    document = find_decisions(evening.journal, evening.archive, Market.US_EQUITY, DECIDED)
+    assert plans(evening)
+    assert any("splits could not be read" in note for note in document.notes)
 
 
 def test_explain_shows_votes_checks_and_size() -> None:

@@ -41,7 +41,8 @@ def test_an_entry_fills_and_is_protected_in_the_reconcile_that_books_the_fill() 
     assert desk.sent() == ["buy 10 AAA accepted"]
     desk.reconcile(TUESDAY, "16:00")
     position = positions(desk)["AAA"]
-    assert (position.state, position.quantity_shares, position.average_entry_price_usd) == (PositionState.PROTECTED, D(10), D(102))
+    assert position.state is PositionState.PROTECTED
+    assert (position.quantity_shares, position.average_entry_price_usd) == (D(10), D(102))
     target, stop = list(desk.exchange.floor.orders.orders.values())[1:]
     assert (target.limit_price_usd, stop.stop_price_usd, target.time_in_force) == (D("110.16"), D("98.94"), "gtc")
 

@@ -24,7 +24,7 @@ from closebell.decision.session import SessionDecisions, decide_session
 from closebell.model.broker import BrokerSnapshot
 from closebell.model.decision import Outcome, PlanAction, PlanSet, Regime
 from closebell.model.decision_document import DecisionDocument
-from closebell.model.errors import DataError
+from closebell.model.errors import BrokerUnavailable, DataError
 from closebell.model.instruments import Market, SessionHours
 from closebell.model.operations import NewsItem, RunRecord, Trigger
 from closebell.model.panel import BarPanel
@@ -109,9 +109,13 @@ class GenerateSignals:
             raise DataError(
                 f"the feed returned no bars at all for {len(asked)} symbols from {first} to {last}: nothing is decided"
             )
-        splits = self.data.split_dates(asked, first, last)
-        problems = bar_problems(panel.columns(symbols), last, splits, parameters.history_sessions)
         notes = []
+        try:
+            splits = self.data.split_dates(asked, first, last)
+        except BrokerUnavailable as error:
+            splits = {}
+            notes.append(f"reported splits could not be read, only jumps in the prices tell of one: {error}")
+        problems = bar_problems(panel.columns(symbols), last, splits, parameters.history_sessions)
         volatility: VolatilitySeries | None = None
         if market is Market.US_EQUITY:
             try:
