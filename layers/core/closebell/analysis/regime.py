@@ -52,10 +52,6 @@ class RegimeSeries:
         )
 
 
-UNKNOWN = Regime(trend=Trend.UNKNOWN, volatility=Volatility.UNKNOWN, volatility_index_score=None, volatility_source="none")
-"""The regime of a market whose index has no bars."""
-
-
 def regimes(
     sessions: NDArray[np.datetime64], index_closes: NDArray[np.float64], vix: VolatilitySeries | None
 ) -> RegimeSeries:

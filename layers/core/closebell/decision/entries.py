@@ -37,7 +37,7 @@ class Judgement(NamedTuple):
     """What became of a candidate: the case its checks saw, its size, and the first check that failed (None: entered)."""
 
     case: EntryCase
-    allocation: Allocation | None
+    allocation: Allocation
     failed: CheckResult | None
 
 
@@ -51,13 +51,13 @@ def judge_in_turn(candidates: Iterable[Candidate], terrain: EntryTerrain) -> Ite
     """Judge every candidate, each against the limits less what those before it reserved."""
     exposure = terrain.exposure
     for candidate in candidates:
-        allocation = allocate(candidate, exposure, terrain.limits, terrain.budget_frac) if exposure else None
+        allocation = allocate(candidate, exposure, terrain.limits, terrain.budget_frac)
         case = EntryCase(
-            candidate, allocation.quantity_shares if allocation else Decimal(0), allocation.binding if allocation else "",
-            terrain.desk, exposure, terrain.limits, terrain.coverage_frac,
+            candidate, allocation.quantity_shares, allocation.binding, terrain.desk, exposure, terrain.limits,
+            terrain.coverage_frac,
         )
         failed = risk.first_failed(case)
-        if failed is None and exposure is not None:
+        if exposure is not None and failed is None:
             exposure = exposure.with_entry(candidate.symbol, candidate.sector, case.committed_usd)
         yield Judgement(case, allocation, failed)
 

@@ -129,13 +129,14 @@ def _our_orders(desk: DeskView, snapshot: BrokerSnapshot) -> Iterator[_Claim]:
     for order in desk.live_orders:
         if order.state.is_terminal and (order.updated_at <= snapshot.as_of or not order.filled_quantity_shares):
             continue
+        sector = desk.sectors.get(order.symbol, order.sector)
         if order.side is Side.SELL:
-            yield _Claim(order.symbol, order.sector, Decimal(0), False, f"a {order.leg} order is out")
+            yield _Claim(order.symbol, sector, Decimal(0), False, f"its {order.leg} order is out")
             continue
         venue_order = shown.get(order.client_order_id)
         open_value = order.reserved_usd * _open_share(order, venue_order)
         unseen = order.reserved_usd if venue_order is None else Decimal(0)
-        yield _Claim(order.symbol, order.sector, open_value, True, f"an {order.leg} order is out", unseen)
+        yield _Claim(order.symbol, sector, open_value, True, f"its {order.leg} order is out", unseen)
 
 
 def _open_share(order: OrderRecord, venue_order: VenueOrder | None) -> Decimal:

@@ -82,10 +82,9 @@ def _decide_candidate(board: Board, judgement: Judgement) -> _Decided:
     inputs, case, allocation = board.inputs, judgement.case, judgement.allocation
     symbol, ballot = case.candidate.symbol, board.ballot(case.candidate.symbol)
     checks = risk.evaluate(case)
-    if judgement.failed or allocation is None:
-        failed = judgement.failed or checks[0]
-        reason = words.why_denied(ballot, failed)
-        return _Decided(_decision(board, symbol, Outcome.DENIED, reason, checks, failed.check, allocation))
+    if judgement.failed is not None:
+        reason = words.why_denied(ballot, judgement.failed)
+        return _Decided(_decision(board, symbol, Outcome.DENIED, reason, checks, judgement.failed.check, allocation))
     reason = words.why_entered(ballot, inputs.regime, allocation, inputs.parameters.exits)
     plan = plans.entry_plan(
         case.candidate, allocation, inputs.parameters, session=inputs.next_session, decided_session=inputs.session,

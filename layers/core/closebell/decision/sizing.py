@@ -24,11 +24,17 @@ def risk_budget_frac(regime: Regime, limits: RiskLimits) -> Decimal:
     return (limits.risk_per_trade_frac_min + limits.risk_per_trade_frac_max) / 2
 
 
-def allocate(candidate: Candidate, exposure: Exposure, limits: RiskLimits, budget_frac: Decimal) -> Allocation:
+NOTHING = Allocation(quantity_shares=_ZERO, notional_usd=_ZERO, weight_frac=_ZERO, risk_usd=_ZERO, binding="broker_truth")
+"""The size of every entry while the broker cannot be read."""
+
+
+def allocate(candidate: Candidate, exposure: Exposure | None, limits: RiskLimits, budget_frac: Decimal) -> Allocation:
     """Size an entry. Whole shares for equities, nine decimals for coins, rounded down; zero when a limit leaves no room.
 
     Every room is divided by the commitment price, so the limits still hold if the fill is as bad as the collar allows.
     """
+    if exposure is None:
+        return NOTHING
     equity, price = exposure.equity_usd, candidate.commitment_price_usd
     held = exposure.values_usd.get(candidate.symbol, _ZERO)
     rooms_usd = {

@@ -1,0 +1,71 @@
+"""The last look before an order is sent."""
+
+from decimal import Decimal
+
+import pytest
+
+from closebell.decision.placing import recheck, reservation_usd
+from closebell.decision.risk import binding
+from closebell.decision.session import decide_session
+from closebell.model.broker import Quote
+from closebell.model.decision import PlanAction, TradePlan
+from closebell.model.parameters import ParameterSet
+from tests.unit.decision.desks import NO_SNAPSHOT, NOW, account, desk, inputs, order, position, snapshot, venue_position
+
+ASKED = inputs({"AAA": (0.9, 0.9, 0.0)})
+PLAN = decide_session(ASKED).plans[0]
+PARAMETERS = ASKED.parameters
+
+
+def quote(price: str) -> Quote:
+    return Quote(symbol="AAA", bid_usd=Decimal(price), ask_usd=Decimal(price), quoted_at=NOW)
+
+
+def failed(view: object = None, seen: Quote | None = None, plan: TradePlan = PLAN) -> str:
+    found = binding(recheck(plan, view or desk(), PARAMETERS, seen or quote("100")))  # type: ignore[arg-type]  # a desk
+    return found.check if found else ""
+
+
+def test_a_plan_whose_world_has_not_changed_may_be_sent() -> None:
+    assert failed() == ""
+
+
+def test_a_plan_survives_a_rise_within_the_collar_and_a_small_loss_overnight() -> None:
+    assert failed(desk(snapshot(broker_account=account(99_600, last_equity_usd=100_000))), quote("104")) == ""
+
+
+def test_a_quote_outside_the_collar_or_none_at_all_forbids_it() -> None:
+    assert failed(seen=quote("94.9")) == "price_collar"
+    assert failed(seen=quote("105.1")) in {"price_collar", "position_weight"}
+    assert binding(recheck(PLAN, desk(), PARAMETERS, None)) is not None
+
+
+@pytest.mark.parametrize(
+    ("view", "check"),
+    [
+        (desk(is_halted=True), "halt"),
+        (desk(NO_SNAPSHOT), "broker_truth"),
+        (desk(snapshot(broker_account=account(94_000, last_equity_usd=100_000))), "daily_loss"),
+        (desk(snapshot(venue_position("AAA"))), "symbol_free"),
+        (desk(orders=[order("AAA")]), "symbol_free"),
+        (desk(orders=[order(f"P{number}") for number in range(5)]), "positions"),
+        (desk(snapshot(broker_account=account(buying_power_usd=100))), "buying_power"),
+    ],
+)
+def test_fresh_truth_forbids_it(view: object, check: str) -> None:
+    assert failed(view) == check
+
+
+def test_the_reservation_covers_the_worst_price_the_collar_allows() -> None:
+    assert reservation_usd(PLAN, PARAMETERS) == PLAN.quantity_shares * Decimal("105.00")
+    limited = PLAN.model_copy(update={"limit_price_usd": Decimal("101.01")})
+    assert reservation_usd(limited, PARAMETERS) == PLAN.quantity_shares * Decimal("101.01")
+
+
+def test_nothing_keeps_us_in_a_position() -> None:
+    held = position("AAA")
+    view = desk(snapshot(venue_position("AAA")), positions=[held], sessions_held={"AAA": 5})
+    plan = decide_session(inputs({"AAA": (0.0, 0.0, 0.0)}, view)).plans[0]
+    assert plan.action is PlanAction.EXIT
+    assert recheck(plan, desk(NO_SNAPSHOT, is_halted=True), ParameterSet(universe=PARAMETERS.universe), None) == ()
+    assert reservation_usd(plan, PARAMETERS) == 0
