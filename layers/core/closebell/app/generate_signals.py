@@ -32,7 +32,7 @@ from closebell.model.parameters import ParameterSet
 from closebell.ports.journal import Create, Journal
 from closebell.ports.market_data import Calendar, MarketData, News, VolatilityIndex, VolatilitySeries
 from closebell.ports.operations import Archive
-from closebell.strategies import score_all
+from closebell.strategies import score_all, sessions_needed
 
 CALENDAR_DAYS_A_SESSION = 1.6
 """Enough calendar days for a number of sessions, weekends and holidays included."""
@@ -115,7 +115,7 @@ class GenerateSignals:
         except BrokerUnavailable as error:
             splits = {}
             notes.append(f"reported splits could not be read, only jumps in the prices tell of one: {error}")
-        problems = bar_problems(panel.columns(symbols), last, splits, parameters.history_sessions)
+        problems = bar_problems(panel.columns(symbols), last, splits, sessions_needed(parameters.strategies))
         volatility: VolatilitySeries | None = None
         if market is Market.US_EQUITY:
             try:

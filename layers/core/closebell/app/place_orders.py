@@ -26,7 +26,7 @@ from closebell.model.decision import CheckResult, Denial, EntryMethod, ExitRule,
 from closebell.model.errors import BooksDisagree, BrokerKeyRefused, RunRefused
 from closebell.model.instruments import Market
 from closebell.model.operations import RunRecord, Trigger
-from closebell.model.orders import OrderLeg, OrderRecord, OrderState, derive_client_order_id
+from closebell.model.orders import DayCounters, OrderLeg, OrderRecord, OrderState, derive_client_order_id
 from closebell.model.parameters import ParameterSet
 from closebell.model.record import Key
 from closebell.ports.journal import Create
@@ -133,8 +133,8 @@ class PlaceOrders:
                 continue
             placed = self._executor(clock).place(order).record
             counts["rejected" if placed.state is OrderState.REJECTED else "orders"] += 1
-            if not placed.state.is_terminal:
-                view = replace(view, live_orders=(*view.live_orders, placed))
+            if placed.state is not OrderState.REJECTED:
+                view = with_order(view, placed)
 
     def _checks(self, plan: TradePlan, view: DeskView, desk: Desk, quotes: Mapping[str, Quote]) -> tuple[CheckResult, ...]:
         """The risk chain again, with the halt switch read anew: after a halt no entry leaves."""
@@ -173,6 +173,13 @@ def desk_view(desk: Desk, snapshot: BrokerSnapshot, market: Market) -> DeskView:
         sectors=desk.sectors,
         is_halted=desk.is_halted,
     )
+
+
+def with_order(view: DeskView, placed: OrderRecord) -> DeskView:
+    """The view after an order went out, filled already or not: the snapshot was taken before it."""
+    counters = view.counters or DayCounters(market=placed.market, session=placed.session)
+    counted = counters.model_copy(update={"orders_count": counters.orders_count + 1})
+    return replace(view, live_orders=(*view.live_orders, placed), counters=counted)
 
 
 def entry_order(plan: TradePlan, parameters: ParameterSet, name: str, clock: MarketClock) -> OrderRecord:

@@ -54,6 +54,11 @@ def score_all(names: Iterable[str], panel: BarPanel) -> dict[str, Matrix]:
     return scores
 
 
+def sessions_needed(names: Iterable[str]) -> int:
+    """The longest look back among the named strategies: the bars a symbol must have, and that must be right."""
+    return max(_strategy(name).lookback_sessions for name in names)
+
+
 def _strategy(name: str) -> Strategy:
     if name not in STRATEGIES:
         raise ConfigurationError(f"strategy {name!r} does not exist; the known ones are {', '.join(STRATEGIES)}")
