@@ -135,7 +135,7 @@ class SendNewsletter:
         self.archive.put(f"{prefix}/newsletter.html", standalone_html(mail).encode(), "text/html; charset=utf-8")
         self.archive.put(f"{prefix}/newsletter.txt", mail.text.encode(), "text/plain; charset=utf-8")
         for image in mail.images:
-            self.archive.put(f"{prefix}/{image.content_id}.png", image.png, "image/png")
+            self.archive.put(f"{prefix}/{image.content_id.partition('@')[0]}.png", image.png, "image/png")
 
     def _archived(self, prefix: str) -> Mail | None:
         content = self.archive.get(f"{prefix}/mail.json")
