@@ -47,7 +47,7 @@ check: setup template-lint  ## ruff, mypy, import contracts, style, template
 	$(BIN)/python -m pytest tests/style
 
 conformance: setup  ## the exchange contract suite against Alpaca's paper API, keys from the environment
-	$(BIN)/python -m tests.contract.conformance
+	$(BIN)/python -m infra.local.conformance
 
 browser:  ## install Chromium for the browser tests, if there is none
 	@[[ -n "$$CHROMIUM" ]] || command -v chromium chromium-browser google-chrome >/dev/null && exit 0; \

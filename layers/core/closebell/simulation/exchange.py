@@ -27,6 +27,7 @@ from closebell.simulation.venue_account import AccountActivity
 from closebell.simulation.venue_orders import FORBIDDEN, INVALID, MALFORMED, NOT_FOUND, ExchangeOrder, OrderTicket, RefusalError
 
 _RESTRICTIONS = ("none", "closing_only", "blocked")
+_MICROSECOND = timedelta(microseconds=1)
 _SPLIT, _OPEN, _PRINT, _DUE, _CLOSE = range(5)
 
 
@@ -96,7 +97,7 @@ class Exchange:
         self.equity_points: list[EquityPoint] = []
         self._tradable: dict[str, bool] = {}
         self._due: list[_Due] = []
-        self._last_stamp = start
+        self._last_stamp = start - _MICROSECOND
         self._milestones = _milestones(self.tape)
         self._next_milestone = bisect_right(self._milestones, start, key=attrgetter("at"))
         self._spellings = {symbol.replace("/", ""): symbol for symbol in self.tape.assets}
@@ -148,7 +149,7 @@ class Exchange:
         if not order.is_open:
             raise RefusalError(422, INVALID, f'order is already in "{order.status}" state')
         order.status, order.updated_at = VenueStatus.PENDING_CANCEL, self._stamp()
-        self._due.append(_Due(self._later(delay_s), "cancel", order, None))
+        self._schedule(_Due(self._later(delay_s), "cancel", order, None))
 
     def cancel_all(self) -> list[ExchangeOrder]:
         """Ask for a cancel of every open order."""
@@ -175,7 +176,7 @@ class Exchange:
         old.status, old.updated_at = VenueStatus.PENDING_REPLACE, new.submitted_at
         old.replaced_by, new.replaces = new, old
         self.floor.orders.add(new)
-        self._due.append(_Due(self._later(None), "replace", old, new))
+        self._schedule(_Due(self._later(None), "replace", old, new))
         return new
 
     def close_position(self, symbol: str, shares: Decimal | None = None, part_frac: Decimal | None = None) -> ExchangeOrder:
@@ -294,8 +295,15 @@ class Exchange:
         elif milestone.rank == _SPLIT:
             self.floor.on_split(milestone.symbol, milestone.ratio, milestone.at)
         else:
-            self.floor.on_close(milestone.session, milestone.at)
+            self.floor.on_close(milestone.at)
             self.equity_points.append(EquityPoint(milestone.session, milestone.at, checks.equity_usd(self.floor, milestone.at)))
+
+    def _schedule(self, due: _Due) -> None:
+        """Let a request complete when the clock gets there: at once when it has no latency."""
+        if due.at <= self.now:
+            self._complete(due)
+        else:
+            self._due.append(due)
 
     def _complete(self, due: _Due) -> None:
         if due.new is not None:
@@ -328,7 +336,6 @@ class Exchange:
         price = self.tape.last_price_usd(asset.symbol, self.now)
         if price is None:
             raise RefusalError(422, INVALID, f"asset {asset.symbol} has no price")
-        running = self.tape.calendars[Market.US_EQUITY].next_to_close(self.now)
         order = order_of(
             ticket,
             asset.market,
@@ -336,7 +343,6 @@ class Exchange:
             number=len(self.floor.orders.orders),
             at=self._stamp(),
             works_after_at=self.now,
-            last_session=date.max if running is None else running.session,
             status=VenueStatus.NEW if self._is_working_time(asset.market, self.now) else VenueStatus.ACCEPTED,
         )
         order.limit_price_usd = order.limit_price_usd or market_limit_usd(asset.market, ticket.order_type, order.is_buy, price)
@@ -371,7 +377,7 @@ class Exchange:
 
     def _stamp(self) -> datetime:
         """An instant for the next order: now, plus a microsecond for each one already sent at it, so instants are unique."""
-        self._last_stamp = max(self.now, self._last_stamp + timedelta(microseconds=1))
+        self._last_stamp = max(self.now, self._last_stamp + _MICROSECOND)
         return self._last_stamp
 
 

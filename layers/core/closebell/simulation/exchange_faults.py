@@ -1,6 +1,6 @@
 """Fault switches: which fault strikes which request. What a fault does to the reply is the front end's business."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from fnmatch import fnmatchcase
@@ -73,6 +73,15 @@ class FaultSwitch:
         )
 
 
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "times_left": int,
+    "seconds": float,
+    "not_before": datetime.fromisoformat,
+    "not_after": datetime.fromisoformat,
+    "session": date.fromisoformat,
+}
+
+
 @dataclass(frozen=True)
 class FaultyRequest:
     """What switches look at: the request, and the virtual instant it came."""
@@ -91,19 +100,14 @@ class FaultBoard:
 
     def add(self, facts: dict[str, Any]) -> FaultSwitch:
         """Set a switch from JSON: FaultSwitch's fields, `times` for `times_left`. Raises ValueError on what it does not know."""
-        facts = dict(facts)
-        facts["times_left"] = facts.pop("times", 1)
-        for name, read in (
-            ("not_before", datetime.fromisoformat),
-            ("not_after", datetime.fromisoformat),
-            ("session", date.fromisoformat),
-        ):
-            if facts.get(name) is not None:
-                facts[name] = read(facts[name])
+        given = {("times_left" if name == "times" else name): value for name, value in facts.items()}
         try:
-            switch = FaultSwitch(**facts)
+            for name, read in _READERS.items():
+                if given.get(name) is not None:
+                    given[name] = read(given[name])
+            switch = FaultSwitch(**given)
         except TypeError as error:
-            raise ValueError(f"a fault switch does not know a field of {sorted(facts)}") from error
+            raise ValueError(f"a fault switch does not know a field or value of {facts}") from error
         self.switches.append(switch)
         return switch
 

@@ -126,7 +126,6 @@ class ExchangeTape:
 
     def last_print(self, symbol: str, at: datetime) -> tuple[date, Print] | None:
         """The latest print up to `at` and its session, as traded then."""
-        at = min(at, self.stopped_at.get(symbol, at))
         calendar = self.calendar(symbol)
         hours = calendar.last_started(at)
         for _ in range(_LOOK_BACK_SESSIONS):

@@ -20,15 +20,10 @@ _ADJUSTMENTS = ("raw", "split", "dividend", "spin-off", "all")
 
 
 class VendorBar(NamedTuple):
-    """A bar from `starts_at`; prices in USD, volume in shares, None when unknown."""
+    """What traded from `starts_at` on, as the request wants it adjusted. `traded.session` is the date it began."""
 
     starts_at: datetime
-    session: date
-    open_usd: Decimal
-    high_usd: Decimal
-    low_usd: Decimal
-    close_usd: Decimal
-    volume_shares: Decimal | None
+    traded: DayBar
 
 
 class MarketView:
@@ -49,26 +44,26 @@ class MarketView:
         forming = self.forming_bar(symbol, at) if asset.market is Market.CRYPTO else None
         if forming is not None and first <= forming.session <= last:
             bars.append(forming)
-        splits = adjustment in ("split", "all")
-        return [
-            _vendor_bar(bar, asset.market, self.tape.split_factor(symbol, bar.session, at) if splits else Decimal(1))
-            for bar in bars
-        ]
+        found = []
+        for bar in bars:
+            factor = self.tape.split_factor(symbol, bar.session, at) if adjustment in ("split", "all") else Decimal(1)
+            found.append(VendorBar(midnight(bar.session, asset.market), _adjusted(bar, factor)))
+        return found
 
     def forming_bar(self, symbol: str, at: datetime) -> DayBar | None:
         """The running session so far; None outside a session or before its first print."""
         hours = self.tape.calendar(symbol).last_started(at)
         if hours is None or at >= hours.closes_at:
             return None
-        return _day_bar(hours.session, self.tape.session_prints(symbol, hours.session, at))
+        return bar_of(hours.session, self.tape.session_prints(symbol, hours.session, at))
 
     def intraday_bars(self, symbol: str, width: timedelta, start: datetime, end: datetime, at: datetime) -> list[VendorBar]:
         """Bars of `width` that begin in `start`..`end` and are over at `at`, as traded then."""
         found = []
         for begins_at, group in groupby(self.prints(symbol, start, end + width, at), key=lambda one: _floor(one.at, width)):
-            bar = _day_bar(self.tape.assets[symbol].market.date_of(begins_at), tuple(group))
+            bar = bar_of(self.tape.assets[symbol].market.date_of(begins_at), tuple(group))
             if bar is not None and start <= begins_at <= end and begins_at + width <= at:
-                found.append(VendorBar(begins_at, *bar))
+                found.append(VendorBar(begins_at, bar))
         return found
 
     def prints(self, symbol: str, start: datetime, end: datetime, at: datetime) -> list[Print]:
@@ -83,39 +78,45 @@ def grouped(bars: Iterable[VendorBar], unit: str) -> list[VendorBar]:
     """Daily bars put together by `Week` (from Monday) or `Month`."""
 
     def period(bar: VendorBar) -> date:
-        return bar.session.replace(day=1) if unit == "Month" else bar.session - timedelta(days=bar.session.weekday())
+        day = bar.traded.session
+        return day.replace(day=1) if unit == "Month" else day - timedelta(days=day.weekday())
 
     return [_joined(tuple(group)) for _, group in groupby(bars, key=period)]
 
 
-def _joined(bars: Sequence[VendorBar]) -> VendorBar:
-    volumes = [bar.volume_shares for bar in bars]
-    known = [volume for volume in volumes if volume is not None]
-    return bars[0]._replace(
-        high_usd=max(bar.high_usd for bar in bars),
-        low_usd=min(bar.low_usd for bar in bars),
-        close_usd=bars[-1].close_usd,
-        volume_shares=sum(known, Decimal(0)) if len(known) == len(volumes) else None,
-    )
-
-
-def _vendor_bar(bar: DayBar, market: Market, factor: Decimal) -> VendorBar:
-    starts_at = midnight(bar.session, market)
-    if factor == 1:
-        return VendorBar(starts_at, *bar)
-    opening, high, low, close = ((price / factor).quantize(_ADJUSTED_TICK_USD) for price in bar[1:5])
-    volume = None if bar.volume_shares is None else bar.volume_shares * factor
-    return VendorBar(starts_at, bar.session, opening, high, low, close, volume)
-
-
-def _day_bar(session: date, prints: Sequence[Print]) -> DayBar | None:
+def bar_of(session: date, prints: Sequence[Print]) -> DayBar | None:
+    """The bar that prints make; None when there are none."""
     if not prints:
         return None
     prices = [one.price_usd for one in prints]
-    sizes = [one.size_shares for one in prints]
-    known = [size for size in sizes if size is not None]
-    volume = sum(known, Decimal(0)) if len(known) == len(sizes) else None
+    volume = _total([one.size_shares for one in prints])
     return DayBar(session, prices[0], max(prices), min(prices), prices[-1], volume)
+
+
+def _joined(bars: Sequence[VendorBar]) -> VendorBar:
+    days = [bar.traded for bar in bars]
+    return VendorBar(
+        bars[0].starts_at,
+        days[0]._replace(
+            high_usd=max(day.high_usd for day in days),
+            low_usd=min(day.low_usd for day in days),
+            close_usd=days[-1].close_usd,
+            volume_shares=_total([day.volume_shares for day in days]),
+        ),
+    )
+
+
+def _adjusted(bar: DayBar, factor: Decimal) -> DayBar:
+    if factor == 1:
+        return bar
+    opening, high, low, close = ((price / factor).quantize(_ADJUSTED_TICK_USD) for price in bar[1:5])
+    return DayBar(bar.session, opening, high, low, close, None if bar.volume_shares is None else bar.volume_shares * factor)
+
+
+def _total(sizes: Sequence[Decimal | None]) -> Decimal | None:
+    """The sum; unknown when a part of it is."""
+    known = [size for size in sizes if size is not None]
+    return sum(known, Decimal(0)) if len(known) == len(sizes) else None
 
 
 def _floor(at: datetime, width: timedelta) -> datetime:

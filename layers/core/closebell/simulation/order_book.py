@@ -70,7 +70,8 @@ class OrderBook:
 
     def matching(self, wanted: OrderFilter) -> list[ExchangeOrder]:
         """The listing: newest first unless ascending, at most `limit`."""
-        chosen = sorted((order for order in self.orders.values() if wanted.admits(order)), key=lambda order: order.submitted_at)
+        known = self.all_live() if wanted.status == "open" else self.orders.values()
+        chosen = sorted((order for order in known if wanted.admits(order)), key=lambda order: order.submitted_at)
         if not wanted.ascending:
             chosen.reverse()
         return chosen[: wanted.limit]
@@ -85,6 +86,6 @@ class OrderBook:
         return sum(held.values(), Decimal(0))
 
     def reserved_usd(self) -> Decimal:
-        """What open buys that open something reserve; exits of a group reserve nothing."""
-        opening = (order for order in self.all_live() if order.is_buy and not order.is_exit)
+        """What open buys reserve; exits of a group and orders that wait to replace another reserve nothing."""
+        opening = (order for order in self.all_live() if order.is_buy and not order.is_exit and order.works_after_at is not None)
         return sum((order.remaining_shares * order.price_bound_usd for order in opening), Decimal(0))

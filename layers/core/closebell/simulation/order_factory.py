@@ -1,6 +1,6 @@
 """Makes the exchange's orders from tickets: the order, its legs, and the order that replaces another."""
 
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +18,6 @@ def order_of(
     number: int,
     at: datetime,
     works_after_at: datetime,
-    last_session: date,
     status: VenueStatus,
 ) -> ExchangeOrder:
     """The first order of a ticket. `number` counts the exchange's orders and gives its id."""
@@ -40,7 +39,6 @@ def order_of(
         submitted_at=at,
         updated_at=at,
         works_after_at=works_after_at,
-        last_session=last_session,
         reference_price_usd=price_usd,
         trail_usd=ticket.trail_usd,
         trail_frac=ticket.trail_frac,
@@ -79,7 +77,6 @@ def legs_of(head: ExchangeOrder, ticket: OrderTicket, number: int) -> list[Excha
             submitted_at=head.submitted_at,
             updated_at=head.updated_at,
             works_after_at=head.works_after_at if is_oco else None,
-            last_session=head.last_session,
             reference_price_usd=head.reference_price_usd,
             parent=head,
         )
@@ -111,7 +108,6 @@ def replacement_of(old: ExchangeOrder, change: dict[str, Any], number: int, at: 
         submitted_at=at,
         updated_at=at,
         works_after_at=None,
-        last_session=old.last_session,
         reference_price_usd=old.reference_price_usd,
         trail_usd=change["trail"] if trails and old.trail_usd is not None else old.trail_usd,
         trail_frac=change["trail"] / 100 if trails and old.trail_frac is not None else old.trail_frac,

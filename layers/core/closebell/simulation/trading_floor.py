@@ -5,7 +5,7 @@ shrinks them; a group's legs are held until its entry is completely filled; one 
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from random import Random
 
@@ -29,6 +29,7 @@ class ExchangeOptions:
 
     `margin_multiplier_ratio` 1 is a cash account; 2 may borrow and short. `print_share_frac` is the part of a print's size
     one can trade. `partial_fill_frac` is the chance that a fill is only half of what it could be (Alpaca paper: 0.1).
+    Cancels and replaces complete after `cancel_latency_s` of the virtual clock; with 0 they do at once.
     """
 
     cash_usd: Decimal = Decimal(100_000)
@@ -77,7 +78,7 @@ class TradingFloor:
             elif order.status is VenueStatus.DONE_FOR_DAY:
                 self._move(order, VenueStatus.PARTIALLY_FILLED, at)
 
-    def on_close(self, session: date, at: datetime) -> None:
+    def on_close(self, at: datetime) -> None:
         """Day orders expire, auction orders that found no auction are canceled, what is half filled rests until the next open."""
         for order in self.orders.all_live():
             if order.market is not Market.US_EQUITY or not order.is_open:
@@ -85,7 +86,7 @@ class TradingFloor:
             if order.time_in_force == "gtc":
                 if order.status is VenueStatus.PARTIALLY_FILLED:
                     self._move(order, VenueStatus.DONE_FOR_DAY, at)
-            elif order.last_session <= session:
+            else:
                 self.end(order, VenueStatus.EXPIRED if order.time_in_force == "day" else VenueStatus.CANCELED, at)
 
     def on_split(self, symbol: str, ratio: Decimal, at: datetime) -> None:

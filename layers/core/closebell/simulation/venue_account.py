@@ -23,7 +23,7 @@ def truncated(quantity: Decimal, step: Decimal = NINE_PLACES) -> Decimal:
 
 
 @dataclass(slots=True)
-class Holding:
+class HeldShares:
     """Shares held, signed, and what they cost in USD (negative for a short)."""
 
     market: Market
@@ -62,7 +62,7 @@ class HiddenBook:
     """What the account really holds."""
 
     cash_usd: Decimal
-    holdings: dict[str, Holding] = field(default_factory=dict)
+    holdings: dict[str, HeldShares] = field(default_factory=dict)
     activities: list[AccountActivity] = field(default_factory=list)
 
     def shares(self, symbol: str) -> Decimal:
@@ -74,7 +74,7 @@ class HiddenBook:
         """Book an execution: cash against shares, cost in proportion."""
         signed = shares if side is Side.BUY else -shares
         self.cash_usd -= signed * price_usd
-        holding = self.holdings.setdefault(symbol, Holding(market))
+        holding = self.holdings.setdefault(symbol, HeldShares(market))
         opens = holding.shares == 0 or (holding.shares > 0) == (signed > 0)
         if opens:
             holding.cost_usd += signed * price_usd

@@ -61,10 +61,10 @@ class OrderTicket:
 class ExchangeOrder:
     """An order on the exchange.
 
-    It may fill at prints strictly after `works_after_at`, None while it must not (`held`). `last_session` is the session
-    at whose close a `day`, `opg` or `cls` order ends. `seen_session` is the last session in which it met a print: the
-    first print it meets in a session is a gap and fills at the print, later ones cross its limit. Symbols are spelled as
-    in the order book (`BTC/USD`). `reference_price_usd` is the market's price when it was sent.
+    It may fill at prints strictly after `works_after_at`, None while it must not (`held`). `seen_session` is the last
+    session in which it met a print: the first print it meets in a session is a gap and fills at the print, later ones
+    cross its limit. Symbols are spelled as in the order book (`BTC/USD`). `reference_price_usd` is the market's price when
+    it was sent.
     """
 
     venue_order_id: str
@@ -83,7 +83,6 @@ class ExchangeOrder:
     submitted_at: datetime
     updated_at: datetime
     works_after_at: datetime | None
-    last_session: date
     reference_price_usd: Decimal
     trail_usd: Decimal | None = None
     trail_frac: Decimal | None = None

@@ -1,0 +1,164 @@
+"""The hidden book: cash, positions, buying power, shares held, fees, splits, transfers, the user's own trades."""
+
+from decimal import Decimal
+
+import pytest
+
+from closebell.model.broker import Side
+from closebell.simulation.account_checks import available_shares, buying_power_usd
+from closebell.simulation.exchange import Exchange
+from closebell.simulation.trading_floor import ExchangeOptions
+from closebell.simulation.venue_orders import RefusalError
+from tests.contract.tiny_market import FRI, MON, SPLIT_DAY, THU, TUE, WED, TinyMarket, ny, own, send, utc
+
+
+def power(exchange: Exchange) -> Decimal:
+    return buying_power_usd(exchange.floor, exchange.now)
+
+
+def test_cash_changes_by_what_was_traded_and_equity_by_the_price() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    send(exchange, "buy", "market")
+    exchange.advance(ny(THU, "10:30"))
+    assert (exchange.floor.book.cash_usd, exchange.equity_usd()) == (Decimal(100_000) - 1020, Decimal(100_000))
+    exchange.advance(ny(THU, "12:00"))
+    assert exchange.equity_usd() == Decimal(100_000) - 20
+
+
+def test_open_buys_reserve_buying_power_and_working_sells_give_none_back() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    own(exchange, 100)
+    cash = exchange.floor.book.cash_usd
+    buy = send(exchange, "buy", "limit", "gtc", 10, limit_price_usd=50, symbol="WIDE")
+    send(exchange, "sell", "limit", "gtc", 100, limit_price_usd=500)
+    assert power(exchange) == cash - 500
+    exchange.cancel(buy.venue_order_id)
+    assert power(exchange) == cash - 500
+    exchange.advance(ny(THU, "10:01"))
+    assert power(exchange) == cash
+
+
+def test_a_margin_account_buys_twice_its_equity_but_no_coins_on_credit() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"), ExchangeOptions(margin_multiplier_ratio=2))
+    assert power(exchange) == 200_000
+    send(exchange, "buy", "limit", "day", 1500, limit_price_usd=100)
+    assert power(exchange) == 50_000
+    with pytest.raises(RefusalError, match="insufficient buying power"):
+        send(exchange, "buy", "market", "gtc", "0.5", symbol="BTC/USD")
+
+
+def test_shares_in_working_sells_are_held_and_a_group_holds_them_once() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    own(exchange, 10)
+    order = send(exchange, "sell", "limit", "gtc", 6, order_class="oco", take_profit_usd=200, stop_loss_usd=50)
+    assert available_shares(exchange.floor, "ACME") == 4
+    exchange.cancel(order.venue_order_id)
+    assert available_shares(exchange.floor, "ACME") == 4
+    exchange.advance(ny(THU, "10:01"))
+    assert available_shares(exchange.floor, "ACME") == 10
+
+
+def test_a_coin_buyer_pays_the_fee_in_coins_and_a_seller_in_dollars() -> None:
+    exchange = Exchange(TinyMarket(), utc(THU, "05:00"))
+    bought = send(exchange, "buy", "market", "gtc", "0.1", symbol="BTC/USD")
+    exchange.advance(utc(THU, "06:00"))
+    assert (bought.filled_shares, exchange.floor.book.shares("BTC/USD")) == (Decimal("0.1"), Decimal("0.09975"))
+    assert exchange.floor.book.holdings["BTC/USD"].average_price_usd == 60600
+    cash = exchange.floor.book.cash_usd
+    assert cash == Decimal(100_000) - 6060
+    send(exchange, "sell", "limit", "gtc", "0.09975", symbol="BTC/USD", limit_price_usd=59900)
+    exchange.advance(utc(FRI, "06:00"))
+    sold = Decimal("0.09975") * 59900
+    assert exchange.floor.book.shares("BTC/USD") == 0
+    assert exchange.floor.book.cash_usd - cash == sold - sold * Decimal("0.0015")  # the order rested when the price came: maker
+    assert [activity.code for activity in exchange.floor.book.activities] == ["FILL", "CFEE", "FILL", "CFEE"]
+
+
+def test_a_coin_market_order_does_not_chase_the_price_beyond_two_percent() -> None:
+    tapes = {"BTC/USD": {THU: [("06:00", 60000, 2), ("07:00", 62000, 2), ("08:00", 61000, 2)]}}
+    exchange = Exchange(TinyMarket(tapes), utc(THU, "06:30"))
+    order = send(exchange, "buy", "market", "gtc", "0.1", symbol="BTC/USD")
+    exchange.advance(utc(THU, "07:30"))
+    assert order.status == "new"
+    exchange.advance(utc(THU, "08:00"))
+    assert order.filled_average_price_usd == Decimal(61200)  # a limit two percent above 60000
+
+
+def test_a_notional_order_buys_what_the_money_buys_in_nine_places() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    order = send(exchange, "buy", "market", "day", None, notional_usd=250)
+    exchange.advance(ny(THU, "10:30"))
+    assert (order.status, order.filled_shares) == ("filled", Decimal("2.450980392"))
+    assert Decimal(250) - order.filled_value_usd < Decimal("0.0000002")
+
+
+def test_a_split_multiplies_the_position_and_leaves_its_worth() -> None:
+    exchange = Exchange(TinyMarket(), ny(MON, "12:30"))
+    own(exchange, 10, "SPLT")
+    worth = exchange.equity_usd()
+    exchange.advance(ny(MON, "23:59:59"))
+    assert exchange.floor.book.shares("SPLT") == 10
+    exchange.advance(ny(SPLIT_DAY, "00:00"))
+    assert [exchange.floor.book.shares("SPLT"), exchange.equity_usd()] == [20, worth]
+    activity = exchange.floor.book.activities[-1]
+    assert [activity.code, activity.quantity_shares, activity.amount_usd] == ["SPLIT", 10, 0]
+
+
+def test_a_split_adjusts_a_resting_gtc_limit_but_no_bracket_and_no_stop() -> None:
+    exchange = Exchange(TinyMarket(), ny(MON, "12:30"))
+    own(exchange, 30, "SPLT")
+    limit = send(exchange, "sell", "limit", "gtc", 10, symbol="SPLT", limit_price_usd=300)
+    stop = send(exchange, "sell", "stop", "gtc", 10, symbol="SPLT", stop_price_usd=150)
+    group = send(exchange, "sell", "limit", "gtc", 10, symbol="SPLT", order_class="oco", take_profit_usd=300, stop_loss_usd=20)
+    exchange.advance(ny(TUE, "09:00"))
+    assert [limit.quantity_shares, limit.limit_price_usd] == [20, 150]
+    assert [stop.quantity_shares, stop.stop_price_usd] == [10, 150]
+    assert [group.quantity_shares, group.limit_price_usd] == [10, 300]
+
+
+def test_money_in_and_out_is_an_activity_of_its_own() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    exchange.transfer(Decimal(500))
+    exchange.transfer(Decimal(-200))
+    booked = {activity.code: activity.amount_usd for activity in exchange.floor.book.activities}
+    assert booked == {"CSD": Decimal(500), "CSW": Decimal(-200)}
+    assert exchange.equity_usd() == 100_300
+
+
+def test_the_user_sells_by_hand_what_our_stop_holds_and_the_stop_is_gone() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    own(exchange, 10)
+    stop = send(exchange, "sell", "stop", "gtc", 10, stop_price_usd=50)
+    order = exchange.trade_manually("ACME", Side.SELL, Decimal(10))
+    assert [order.status, stop.status, exchange.floor.book.shares("ACME")] == ["filled", "canceled", 0]
+
+
+def test_short_sales_need_margin_and_whole_shares() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"), ExchangeOptions(margin_multiplier_ratio=2))
+    send(exchange, "sell", "market", "day", 10)
+    exchange.advance(ny(THU, "10:30"))
+    assert exchange.floor.book.shares("ACME") == -10
+    exchange.close_position("ACME")
+    exchange.advance(ny(THU, "12:00"))
+    assert [exchange.floor.book.shares("ACME"), exchange.equity_usd()] == [0, Decimal(100_000) + 20]
+    with pytest.raises(RefusalError, match="fractional orders cannot be sold short"):
+        send(exchange, "sell", "market", "day", "1.5")
+
+
+def test_last_equity_is_that_of_the_trading_day_before() -> None:
+    exchange = Exchange(TinyMarket(), ny(WED, "12:30"))
+    own(exchange, 100)
+    exchange.advance(ny(WED, "17:00"))
+    assert exchange.last_equity_usd() == 100_000
+    exchange.advance(ny(THU, "09:00"))
+    assert exchange.last_equity_usd() == exchange.equity_points[0].equity_usd == Decimal(100_000) + 150
+    assert [point.session for point in exchange.equity_points] == [WED]
+
+
+def test_ending_a_sale_of_what_is_no_longer_there_leaves_no_short() -> None:
+    exchange = Exchange(TinyMarket(), ny(MON, "12:30"))
+    own(exchange, 10)
+    order = send(exchange, "sell", "market", "day", 10)
+    exchange.floor.book.trade(order.market, "ACME", Side.SELL, Decimal(10), Decimal(1))
+    exchange.advance(ny(MON, "16:00"))
+    assert [order.status, exchange.floor.book.shares("ACME")] == ["canceled", 0]
