@@ -112,7 +112,12 @@ def test_an_order_in_our_name_that_we_never_meant_halts_and_the_owners_own_does_
 
 @pytest.mark.parametrize(
     ("market", "theirs", "fee"),
-    [(Market.CRYPTO, "9.975", "0.025"), (Market.CRYPTO, "9.9", None), (Market.US_EQUITY, "9.975", None), (Market.CRYPTO, "10", None)],
+    [
+        (Market.CRYPTO, "9.975", "0.025"),
+        (Market.CRYPTO, "9.9", None),
+        (Market.US_EQUITY, "9.975", None),
+        (Market.CRYPTO, "10", None),
+    ],
     ids=["a-fee", "more-than-a-fee", "shares-have-none", "nothing-missing"],
 )
 def test_only_a_small_crypto_shortfall_is_a_fee(market: Market, theirs: str, fee: str | None) -> None:

@@ -127,7 +127,7 @@ def _pages(http: AlpacaHttp, path: str, query: dict[str, str | int], parse: Call
 def _page_of_bars(reply: Fields, columns: dict[str, int], market: Market) -> Page:
     if "bars" not in reply:
         raise UnreadableReplyError("'bars' is missing")
-    listed = fields_of(reply["bars"] or {})  # null when no symbol has any
+    listed = {} if reply["bars"] is None else fields_of(reply["bars"])  # null when no symbol has any
     bars = [(columns[symbol], fields_of(bar)) for symbol in listed if symbol in columns for bar in listed[symbol] or ()]
     if not bars:
         return _no_bars()

@@ -4,6 +4,8 @@ alpaca-py (0.44) sends a POST again on 504 and 429, up to four times, and has no
 its constructors. Retries live in `_retry`, the transport in `_session`; both are set here and nowhere else.
 """
 
+import json
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -23,10 +25,15 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Timeouts(NamedTuple):
-    """How long to wait for a connection, and for the next byte of a reply."""
+    """How long to wait for a connection, and for the next byte of a reply; and how long an unused connection is trusted.
+
+    Between two runs a Lambda is frozen and the other side hangs up: the next order would be sent into a dead connection, and
+    its outcome be unknown for nothing.
+    """
 
     connect_s: float = 3.0
     read_s: float = 10.0
+    idle_s: float = 20.0
 
 
 class Credentials:
@@ -54,7 +61,6 @@ class AlpacaHttp:
         self._client = client
         self._secrets = (credentials.secret_key, credentials.key_id)
         client._retry = 0
-        client._retry_codes = []
         session = client._session
         adapter = _TimedAdapter(timeouts)
         session.mount("https://", adapter)
@@ -99,19 +105,33 @@ class AlpacaHttp:
             return failure_of(error, self._secrets)
 
 
+class _PlainJsonResponse(Response):
+    """Parsed by the standard library. requests prefers simplejson where it is installed, as it is beside AWS's Python runtime,
+    and the two differ: a NaN would pass in one place and fail the whole reading in the other."""
+
+    def json(self, **_: Any) -> Any:
+        return json.loads(self.content)
+
+
 class _TimedAdapter(HTTPAdapter):
     def __init__(self, timeouts: Timeouts) -> None:
         super().__init__(pool_connections=1, pool_maxsize=CONNECTIONS_MAX, max_retries=0)
         self._timeouts = timeouts
+        self._used_at_s = time.monotonic()
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
+        if time.monotonic() - self._used_at_s > self._timeouts.idle_s:
+            self.poolmanager.clear()
+        self._used_at_s = time.monotonic()
         kwargs["timeout"] = (self._timeouts.connect_s, self._timeouts.read_s)
         response = super().send(request, *args, **kwargs)
         if 300 <= response.status_code < 400:
             raise UnreadableReplyError(f"HTTP {response.status_code}: redirects are not followed")
         if response.status_code == 200 and not response.content:
             raise UnreadableReplyError("HTTP 200 with nothing in it")
-        return response
+        plain = _PlainJsonResponse()
+        vars(plain).update(vars(response))
+        return plain
 
 
 def _require_nothing(reply: object) -> None:

@@ -186,7 +186,7 @@ class DynamoJournal:
             self._pause(FIRST_PAUSE_S * 2 ** (tries - 1) * self._jitter.uniform(0.5, 1.0))
 
     def _unavailable(self, failure: Failure, tables: set[Table], what: str) -> StoreUnavailable:
-        named = " or ".join(f"{self._tables[table]!r} (set as the {table} table)" for table in sorted(tables))
+        named = " or ".join(f"{self._tables[table]!r} (setting {table.upper()}_TABLE)" for table in sorted(tables))
         if "ResourceNotFoundException" in {code_of(failure), *reasons_of(failure)}:
-            return StoreUnavailable(f"{what}: DynamoDB has no table {named}: deploy the stack, or correct setting and region")
+            return StoreUnavailable(f"{what}: DynamoDB has no table {named}: deploy the stack, or correct setting or region")
         return StoreUnavailable(f"{what}: table {named}: {code_of(failure)}: {failure}")

@@ -52,5 +52,5 @@ class S3Archive:
 
     def _unavailable(self, failure: Failure, what: str) -> StoreUnavailable:
         if code_of(failure) == "NoSuchBucket":
-            return StoreUnavailable(f"{what}: S3 has no bucket {self._bucket!r}: deploy the stack, or correct the setting")
+            return StoreUnavailable(f"{what}: S3 has no bucket {self._bucket!r}: deploy the stack, or correct ARCHIVE_BUCKET")
         return StoreUnavailable(f"{what}: bucket {self._bucket!r}: {code_of(failure)}: {failure}")

@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from email.message import EmailMessage, MIMEPart
 from email.policy import SMTP
-from email.utils import parseaddr
 from typing import TYPE_CHECKING
 
 from closebell.adapters.aws_errors import FAILURES, Verdict, code_of, verdict_of
@@ -14,8 +13,9 @@ from closebell.model.operations import Mail
 if TYPE_CHECKING:
     from mypy_boto3_sesv2 import SESV2Client
 
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
-_CONTENT_ID = re.compile(r"[A-Za-z0-9._-]+")
+_ADDRESS = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"
+_MAILBOX = re.compile(rf"(?P<bare>{_ADDRESS})|[A-Za-z0-9 ._'-]+ <(?P<named>{_ADDRESS})>")
+_CONTENT_ID = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(@[A-Za-z0-9.-]+)?")
 
 
 class SesMailer:
@@ -86,21 +86,25 @@ def mime_message(mail: Mail, sender: str, recipients: Sequence[str]) -> EmailMes
     if not isinstance(html, MIMEPart):
         raise TypeError("the HTML part is not a MIME part")
     for image in mail.images:
-        if not _CONTENT_ID.fullmatch(image.content_id):
+        content_id = _CONTENT_ID.fullmatch(image.content_id)
+        if not content_id:
             raise ValueError(f"content id {image.content_id!r} has characters that a header cannot hold")
         html.add_related(
-            image.png, "image", "png", cid=f"<{image.content_id}>", disposition="inline", filename=f"{image.content_id}.png"
+            image.png, "image", "png", cid=f"<{image.content_id}>", disposition="inline", filename=f"{content_id['name']}.png"
         )
     return message
 
 
 def _one_line(text: str) -> str:
-    """A header cannot be broken out of by a line end, and shows no control characters."""
-    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    """A header that cannot be broken out of: no line end, no control character, and no "=?", because the email package decodes
+    encoded words in what it is given, line ends included."""
+    printable = "".join(character if character.isprintable() else " " for character in text.replace("=?", "= ?"))
+    return " ".join(printable.split())
 
 
 def _bare(address: str) -> str:
-    bare = parseaddr(address)[1]
-    if not address.isprintable() or not _ADDRESS.fullmatch(bare):
-        raise ConfigurationError(f"{address!r} is no mail address")
-    return bare
+    """`name@host` of a mailbox. Raises ConfigurationError."""
+    mailbox = _MAILBOX.fullmatch(address)
+    if mailbox is None:
+        raise ConfigurationError(f"{address!r} is no mail address: give name@host or Name <name@host>")
+    return mailbox["bare"] or mailbox["named"]

@@ -102,8 +102,8 @@ class Executor:
             return stored
         try:
             self.broker.cancel(order.venue_order_id)
-        except OutcomeUnknown:
-            return stored
+        except (OutcomeUnknown, OrderRejected):
+            return stored  # still resting as far as anybody knows: the next cycle asks again
         shown = self.broker.order(order.venue_order_id)
         return self.follow(stored, shown) if shown is not None else stored
 

@@ -109,7 +109,8 @@ class SimulatedBroker:
         ]
 
     def quotes(self, symbols: Sequence[str], market: Market) -> dict[str, Quote]:
-        found = {symbol: self.exchange.tape.quote(symbol, self.exchange.now) for symbol in symbols}
+        listed = [symbol for symbol in symbols if symbol in self.exchange.tape.assets]
+        found = {symbol: self.exchange.tape.quote(symbol, self.exchange.now) for symbol in listed}
         return {symbol: quote for symbol, quote in found.items() if quote is not None}
 
     def submit(self, request: OrderRequest) -> VenueOrder:
