@@ -1,0 +1,125 @@
+"""The demo as its user runs it: two sessions, a kill in the middle, two more; what it says and leaves behind."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from infra.local.session_report import Summary
+from tests.end_to_end.local_stack import alive, descendants, eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT_S = 240
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One state for the whole module: the tests are chapters of one story."""
+    return tmp_path_factory.mktemp("demo")
+
+
+def demo(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ALPACA_", "APCA_", "AWS_"))}
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "layers" / "core")))
+    return subprocess.Popen(
+        [sys.executable, "-m", "infra.local.demo", "--folder", str(folder), *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env={**environment, "PYTHONPATH": paths},
+    )
+
+
+def finish(run: "subprocess.Popen[str]") -> str:
+    """Its output, once it has ended well."""
+    output, _ = run.communicate(timeout=TIMEOUT_S)
+    assert run.returncode == 0, output
+    return output
+
+
+def summary(folder: Path) -> Summary:
+    return Summary(**json.loads((folder / "demo" / "summary.json").read_text()))
+
+
+class FirstRun(NamedTuple):
+    """What the first run said and left, read before any other test goes on with its state."""
+
+    output: str
+    summary: Summary
+    ledger: list[dict[str, str]]
+    decisions: dict[str, Any]
+    html: str
+    text: str
+
+
+@pytest.fixture(scope="module")
+def first_run(folder: Path) -> FirstRun:
+    output = finish(demo(folder, "--sessions", "2"))
+    left = folder / "demo"
+    return FirstRun(
+        output=output,
+        summary=summary(folder),
+        ledger=list(csv.DictReader((left / "ledger.csv").read_text().splitlines())),
+        decisions=json.loads((left / "decisions.json").read_text()),
+        html=(left / "newsletter.html").read_text(),
+        text=(left / "newsletter.txt").read_text(),
+    )
+
+
+def test_two_sessions_trade_without_an_error_a_break_or_a_duplicate(first_run: FirstRun) -> None:
+    told = first_run.summary
+    assert (told.sessions, told.errors, told.breaks, told.duplicate_orders) == (2, 0, 0, 0), first_run.output
+    assert told.orders >= told.fills >= told.open_positions > 0
+    assert told.decisions == 3 * 21
+    assert told.newsletters == 3
+
+
+def test_the_exports_say_what_the_summary_says(first_run: FirstRun) -> None:
+    assert len(first_run.ledger) == first_run.summary.fills
+    assert (first_run.decisions["session"], len(first_run.decisions["decisions"])) == ("2018-10-02", 21)
+    assert "<html" in first_run.html.lower()
+    assert "After the close of Tue 2 Oct 2018" in first_run.text
+
+
+def test_a_kill_in_the_middle_leaves_no_process_and_the_next_run_goes_on(first_run: FirstRun, folder: Path) -> None:
+    before = summary(folder)
+    progress = folder / "real" / "progress.json"
+    started_at = progress.read_text()
+    run = demo(folder, "--sessions", "1")
+    moved = eventually(lambda: progress.read_text() != started_at or run.poll() is not None, TIMEOUT_S)
+    below = descendants(run.pid)
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    assert moved
+    assert below
+    assert eventually(lambda: not alive(below), 10.0)
+    output = finish(demo(folder, "--sessions", "1"))
+    after = summary(folder)
+    assert after.sessions == before.sessions + 1
+    assert (after.errors, after.breaks, after.duplicate_orders) == (before.errors, 0, 0), output
+
+
+def test_ctrl_c_stops_in_order_and_says_how_to_go_on(first_run: FirstRun, folder: Path) -> None:
+    progress = folder / "real" / "progress.json"
+    before = progress.read_text()
+    run = demo(folder, "--sessions", "1")
+    assert eventually(lambda: progress.read_text() != before, TIMEOUT_S)
+    run.send_signal(signal.SIGINT)
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "`make demo` goes on from here" in output
+
+
+def test_a_second_demo_of_the_same_market_is_refused_while_one_runs(first_run: FirstRun, folder: Path) -> None:
+    run = demo(folder, "--sessions", "1")
+    try:
+        assert run.stdout is not None
+        assert run.stdout.readline().startswith("closebell on real")
+        output, _ = demo(folder, "--sessions", "1").communicate(timeout=60)
+        assert "Another demo" in output
+    finally:
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=60)
