@@ -8,7 +8,7 @@ from closebell.model.books import LedgerCursor, Position
 from closebell.model.broker import BrokerSnapshot
 from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market
-from closebell.model.operations import Halt, UndeliveredAlert
+from closebell.model.operations import DeskOpening, Halt, UndeliveredAlert
 from closebell.model.orders import DayCounters, LiveOrder, OrderRecord, order_key
 from closebell.model.parameters import ParameterSet
 from closebell.model.record import Record
@@ -27,6 +27,7 @@ class Desk:
     counters: Mapping[Market, Stored[DayCounters]]
     cursor: Stored[LedgerCursor] | None
     snapshot: Stored[BrokerSnapshot] | None
+    opening: DeskOpening | None
 
     @property
     def is_halted(self) -> bool:
@@ -63,6 +64,7 @@ def load_desk(journal: Journal) -> Desk:
     halts = _of_type(control, Halt)
     cursors = _of_type(book, LedgerCursor)
     snapshots = _of_type(book, BrokerSnapshot)
+    openings = _of_type(book, DeskOpening)
     return Desk(
         parameters=parameters,
         halt=halts[0] if halts else None,
@@ -72,6 +74,7 @@ def load_desk(journal: Journal) -> Desk:
         counters={stored.record.market: stored for stored in _of_type(book, DayCounters)},
         cursor=cursors[0] if cursors else None,
         snapshot=snapshots[0] if snapshots else None,
+        opening=openings[0].record if openings else None,
     )
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from closebell.app.alerts import raise_alert
-from closebell.model.errors import ClosebellError, JournalConflict, RunRefused
-from closebell.model.operations import Alert, Priority, RunRecord, RunState, Trigger, run_key
+from closebell.model.errors import ClosebellError, JournalConflict, RunRefused, StoreUnavailable
+from closebell.model.operations import Alert, Priority, RunRecord, RunState, Trigger
 from closebell.ports.journal import Create, Journal, Replace, Stored
 from closebell.ports.operations import Clock, Notifier
 
@@ -54,20 +54,26 @@ class RunLog:
         return self._finish(stored, RunState.COMPLETED, outcome)
 
     def _start(self, trigger: Trigger) -> Stored[RunRecord]:
-        key = run_key(self.function, trigger.market, trigger.scheduled_at)
-        stored = self.journal.read(key, RunRecord)
-        if stored is None:
-            record = RunRecord(
-                function=self.function,
-                market=trigger.market,
-                scheduled_at=trigger.scheduled_at,
-                state=RunState.STARTED,
-                attempts_count=1,
-                started_at=self.clock.now(),
-                code_version=self.code_version,
-            )
+        """The run's record: a new one, or that of a run that ended already, or one more attempt at it."""
+        record = RunRecord(
+            function=self.function,
+            market=trigger.market,
+            scheduled_at=trigger.scheduled_at,
+            state=RunState.STARTED,
+            attempts_count=1,
+            started_at=self.clock.now(),
+            code_version=self.code_version,
+        )
+        try:
             self.journal.commit([Create(record)])
-            return Stored(record, 1)
+        except JournalConflict:
+            return self._start_again(record)
+        return Stored(record, 1)
+
+    def _start_again(self, record: RunRecord) -> Stored[RunRecord]:
+        stored = self.journal.read(record.key, RunRecord)
+        if stored is None:
+            raise StoreUnavailable(f"the run record {record.key.sort} of {self.function} is there and cannot be read")
         if stored.record.state is RunState.COMPLETED:
             return stored
         again = stored.record.model_copy(

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from closebell.app.alerts import alert_changes, deliver_waiting
 from closebell.app.desk import Desk, load_desk
 from closebell.app.runs import RunLog, RunOutcome
-from closebell.model.instruments import SessionHours
 from closebell.model.operations import Alert, DeskOpening, Priority, RunRecord, RunState, Trigger, run_key
 from closebell.model.schedule import SCHEDULES, ScheduledRun
 from closebell.ports.journal import Create, Journal
@@ -37,7 +36,7 @@ class WatchSchedule:
     def _watch(self, trigger: Trigger) -> RunOutcome:
         desk = load_desk(self.journal)
         now = trigger.scheduled_at
-        alerts = [*self._missing(trigger, self._opened_at(now)), *_stuck(desk, now)]
+        alerts = [*self._missing(trigger, self._opened_at(desk, now)), *_stuck(desk, now)]
         raised = 0
         for alert in alerts:
             changes = alert_changes(self.journal, alert)
@@ -47,41 +46,47 @@ class WatchSchedule:
         delivered = deliver_waiting(self.journal, self.notifier) if raised or desk.outbox else 0
         return RunOutcome(f"{len(alerts)} found", {"found": len(alerts), "alerts": raised, "delivered": delivered})
 
-    def _opened_at(self, now: datetime) -> datetime:
+    def _opened_at(self, desk: Desk, now: datetime) -> datetime:
         """When this desk was first watched; from the first look on, a run that is missing is missed."""
-        opening = DeskOpening(opened_at=now)
-        stored = self.journal.read(opening.key, DeskOpening)
-        if stored is None:
-            self.journal.commit([Create(opening)])
-        return stored.record.opened_at if stored else now
+        if desk.opening is None:
+            self.journal.commit([Create(DeskOpening(opened_at=now))])
+            return now
+        return desk.opening.opened_at
 
-    def _missing(self, trigger: Trigger, opened_at: datetime) -> Iterator[Alert]:
-        """Every once-a-session run that was due at least 15 minutes ago, in the last day, and has no completed record."""
+    def _missing(self, trigger: Trigger, opened_at: datetime) -> list[Alert]:
+        """Every once-a-session run that was due at least 15 minutes ago, in the last day, and has no ended record."""
+        due = list(self._due(trigger, opened_at))
+        keys = [run_key(schedule.function, schedule.market, due_at) for schedule, due_at in due]
+        records = {stored.record.key: stored.record for stored in self.journal.read_many(keys, RunRecord)} if keys else {}
+        found = [(schedule, due_at, records.get(key)) for (schedule, due_at), key in zip(due, keys, strict=True)]
+        return [
+            _overdue(schedule, due_at, record, trigger.scheduled_at)
+            for schedule, due_at, record in found
+            if record is None or record.state is RunState.STARTED
+        ]
+
+    def _due(self, trigger: Trigger, opened_at: datetime) -> Iterator[tuple[ScheduledRun, datetime]]:
         since, until = max(opened_at, trigger.scheduled_at - LOOK_BACK), trigger.scheduled_at - GRACE
-        first, last = trigger.market.date_of(since), trigger.market.date_of(until)
-        sessions = {hours.session: hours for hours in self.calendar.sessions(trigger.market, first, last)}
+        date_of = trigger.market.date_of
+        sessions = {hours.session for hours in self.calendar.sessions(trigger.market, date_of(since), date_of(until))}
         for schedule in SCHEDULES:
-            if schedule.market is not trigger.market or not schedule.once_a_session:
-                continue
-            for due_at in self.firings.between(schedule, since, until):
-                session = sessions.get(trigger.market.date_of(due_at))
-                if session is not None:
-                    yield from self._overdue(schedule, due_at, session, trigger.scheduled_at)
+            if schedule.market is trigger.market and schedule.once_a_session:
+                for due_at in self.firings.between(schedule, since, until):
+                    if date_of(due_at) in sessions:
+                        yield schedule, due_at
 
-    def _overdue(self, schedule: ScheduledRun, due_at: datetime, session: SessionHours, now: datetime) -> Iterator[Alert]:
-        stored = self.journal.read(run_key(schedule.function, schedule.market, due_at), RunRecord)
-        if stored is not None and stored.record.state is not RunState.STARTED:
-            return
-        what = "did not run" if stored is None else "started and never finished"
-        local = due_at.astimezone(schedule.market.zone)
-        yield Alert(
-            alert_id=f"missed-{schedule.function}-{schedule.market}-{session.session}",
-            priority=Priority.URGENT,
-            subject=f"{schedule.function} {what}",
-            body=f"{schedule.function} ({schedule.market}) was due {local:%Y-%m-%d %H:%M %Z} and {what}.",
-            created_at=now,
-            runbook="missed-run",
-        )
+
+def _overdue(schedule: ScheduledRun, due_at: datetime, record: RunRecord | None, now: datetime) -> Alert:
+    what = "did not run" if record is None else "started and never finished"
+    local = due_at.astimezone(schedule.market.zone)
+    return Alert(
+        alert_id=f"missed-{schedule.function}-{schedule.market}-{local:%Y-%m-%d}",
+        priority=Priority.URGENT,
+        subject=f"{schedule.function} {what}",
+        body=f"{schedule.function} ({schedule.market}) was due {local:%Y-%m-%d %H:%M %Z} and {what}.",
+        created_at=now,
+        runbook="missed-run",
+    )
 
 
 def _stuck(desk: Desk, now: datetime) -> Iterator[Alert]:
