@@ -30,12 +30,13 @@ def show_line(console: Console, line: SessionLine, told: str) -> None:
     columns = (f"{line.session:%a %d %b %Y}", line.plans, line.orders, line.fills, line.positions, equity, line.breaks)
     console.print(escape(_COLUMNS.format(*columns)))
     for remark in told.splitlines():
-        console.print(f"    [yellow]{escape(remark)}[/yellow]", soft_wrap=True)
+        console.print(f"    [{'red' if remark.startswith('error') else 'dim'}]{escape(remark)}[/]", soft_wrap=True)
 
 
-def told(incident: str, errors: Sequence[str]) -> str:
-    """The remarks of a session: the incident, and each function's error with how often it came."""
+def told(incident: str, happenings: Sequence[str], errors: Sequence[str]) -> str:
+    """The remarks of a session: the incident, what happened, and each function's error with how often it came."""
     remarks = [f"incident: {incident}"] if incident else []
+    remarks += happenings
     remarks += [f"error{f' x{count}' if count > 1 else ''}: {error}" for error, count in Counter(errors).items()]
     return "\n".join(remarks)
 
@@ -50,12 +51,12 @@ def write_and_show(console: Console, folder: Path, desk: DemoDesk, summary: Summ
     if mails := [mail for mail in desk.records.mails() if mail.market is Market.US_EQUITY]:
         newsletter, remark = exports.write_newsletter(folder, mails[-1], bucket, s3)
         paths = [*newsletter, *paths]
-    if decided := [plan_set for plan_set in desk.records.plan_sets() if plan_set.market is Market.US_EQUITY]:
-        paths.append(exports.write_decisions(folder, decided[-1], bucket, s3))
+    paths.append(exports.write_decisions(folder, desk.records.plan_sets(), bucket, s3))
     _show_summary(console, summary)
     console.print("[bold]Where to look[/bold]")
     for path in paths:
         console.print(f"  {_shown(path)}", soft_wrap=True)
+    console.print("  .venv/bin/closebell explain SYMBOL --session DATE says why a symbol was or was not traded", soft_wrap=True)
     if remark:
         console.print(f"  {escape(remark)}", soft_wrap=True)
     console.print("`make demo` goes on with the next sessions, `make demo RESET=1` begins again.")

@@ -141,7 +141,8 @@ def _trade(desk: DemoDesk, sessions: Sequence[date], console: Console) -> Iterat
             desk.broker.advance(ends_at(session))
             desk.memory.finish(session)
             done.append(session)
-            yield desk.records.line(desk.days_of(done)[-1]), demo_output.told(script.told, errors)
+            days = desk.days_of(done)[-1]
+            yield desk.records.line(days), demo_output.told(script.told, desk.records.happenings(days), errors)
             errors = []
 
 

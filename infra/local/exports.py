@@ -71,9 +71,12 @@ def _with_picture(folder: Path, paths: list[Path]) -> tuple[list[Path], str]:
     return [*paths, picture], ""
 
 
-def write_decisions(folder: Path, decisions: PlanSet, bucket: str, s3: Any) -> Path:
-    """decisions.json: the newest session's decisions for every symbol considered, with all they were made of."""
-    path = folder / "decisions.json"
-    content = s3.get_object(Bucket=bucket, Key=decisions.decisions_archive)["Body"].read()
-    path.write_text(json.dumps(json.loads(content), indent=1) + "\n")
-    return path
+def write_decisions(folder: Path, plan_sets: Sequence[PlanSet], bucket: str, s3: Any) -> Path:
+    """decisions/<market>/<session>.json: every symbol's decision, with all it was made of; `closebell explain` reads them."""
+    decisions = folder / "decisions"
+    for plan_set in plan_sets:
+        path = decisions / plan_set.market / f"{plan_set.decided_session}.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(s3.get_object(Bucket=bucket, Key=plan_set.decisions_archive)["Body"].read())
+    return decisions

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from datetime import date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from closebell.configuration import read_parameters
 from closebell.model.instruments import Market
-from closebell.model.parameters import ParameterSet
+from closebell.model.parameters import ParameterSet, RiskLimits
 from closebell.simulation.synthetic_listing import instruments
 from closebell.strategies import STRATEGIES
 from infra.local.synthetic import START
@@ -45,7 +46,9 @@ def _real_parameters() -> ParameterSet:
 
 
 def _synthetic_parameters() -> ParameterSet:
-    return ParameterSet(universe=instruments(), regime_symbol="IDX0", crypto_regime_symbol="BTC/USD")
+    # Room for coins beside shares: with the usual five positions of a fifth each, whichever market comes first fills the account.
+    limits = RiskLimits(positions_count_max=8, position_weight_frac_max=Decimal("0.12"))
+    return ParameterSet(universe=instruments(), regime_symbol="IDX0", crypto_regime_symbol="BTC/USD", limits=limits)
 
 
 SCENARIOS = {

@@ -5,11 +5,11 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from closebell.model.books import Break, EquitySnapshot, Fill, Position
-from closebell.model.decision import PlanAction, PlanSet, TradePlan
+from closebell.model.books import Break, EquitySnapshot, Fill, Position, Trade
+from closebell.model.decision import Denial, PlanAction, PlanSet, TradePlan
 from closebell.model.instruments import Market
 from closebell.model.operations import MailRecord, MailState
-from closebell.model.orders import OrderRecord
+from closebell.model.orders import OrderRecord, OrderState
 from closebell.model.record import Key, Record
 from closebell.ports.journal import Journal, R, Stored
 from infra.local.broker_view import duplicates_count
@@ -75,6 +75,18 @@ class DeskRecords:
         """The symbols that the session's plans want to buy, the most wanted first."""
         plans = [plan for plan in self._of_day(TradePlan, "PLAN", session) if plan.action is PlanAction.ENTER]
         return [plan.symbol for plan in sorted(plans, key=lambda plan: (-plan.priority_score, plan.symbol))]
+
+    def happenings(self, days: Sequence[date]) -> list[str]:
+        """What a line's numbers do not say: positions closed and by which rule, orders that the broker or a check refused."""
+        closed = [
+            f"{trade.symbol} {trade.exit_rule.replace('_', ' ')} {trade.pnl_usd:+,.2f} USD"
+            for trade in self._of_markets(Trade, "TRADE") if trade.closed_session in days
+        ]
+        orders = [order for day in days for order in self._of_day(OrderRecord, "ORDER", day)]
+        refused = [f"{order.symbol}: {order.note}" for order in orders if order.state is OrderState.REJECTED]
+        refused += [f"{denial.symbol}: {denial.reason}" for day in days for denial in self._of_day(Denial, "DENIAL", day)]
+        told = {"closed": closed, "refused": refused}
+        return [f"{name}: {', '.join(facts)}" for name, facts in told.items() if facts]
 
     def fills(self, session: date) -> list[Fill]:
         """Our ledger's executions of a session."""

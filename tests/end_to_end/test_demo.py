@@ -63,7 +63,7 @@ def first_run(folder: Path) -> FirstRun:
         output=output,
         summary=summary(folder),
         ledger=list(csv.DictReader((left / "ledger.csv").read_text().splitlines())),
-        decisions=json.loads((left / "decisions.json").read_text()),
+        decisions=json.loads((left / "decisions" / "us_equity" / "2018-10-02.json").read_text()),
         html=(left / "newsletter.html").read_text(),
         text=(left / "newsletter.txt").read_text(),
     )
