@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -74,9 +75,9 @@ def _with_picture(folder: Path, paths: list[Path]) -> tuple[list[Path], str]:
 def write_decisions(folder: Path, plan_sets: Sequence[PlanSet], bucket: str, s3: Any) -> Path:
     """decisions/<market>/<session>.json: every symbol's decision, with all it was made of; `closebell explain` reads them."""
     decisions = folder / "decisions"
+    shutil.rmtree(decisions, ignore_errors=True)  # another market's may lie there
     for plan_set in plan_sets:
         path = decisions / plan_set.market / f"{plan_set.decided_session}.json"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(s3.get_object(Bucket=bucket, Key=plan_set.decisions_archive)["Body"].read())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(s3.get_object(Bucket=bucket, Key=plan_set.decisions_archive)["Body"].read())
     return decisions
