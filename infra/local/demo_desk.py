@@ -39,6 +39,7 @@ class DemoDesk:
     broker: DemoBroker
     aws: LocalAws
     deployment: Deployment
+    journal: Journal
     schedules: list[Schedule]
     runner: ScheduleRunner
     records: DeskRecords
@@ -92,6 +93,7 @@ def open_desk(stack: ExitStack, scenario: Scenario, folder: Path, root: Path) ->
         broker=broker,
         aws=aws,
         deployment=deployment,
+        journal=journal,
         schedules=read_schedules(template, parameters),
         runner=ScheduleRunner(
             aws.client("lambda", INVOKE_TIMEOUT_S), deployment.physical_ids, broker, Progress(state / "progress.json")

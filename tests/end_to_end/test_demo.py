@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from typer.testing import CliRunner
 
+from closebell.cli import app
 from infra.local.session_report import Summary
 from tests.end_to_end.local_stack import alive, descendants, eventually
 
@@ -82,6 +85,28 @@ def test_the_exports_say_what_the_summary_says(first_run: FirstRun) -> None:
     assert (first_run.decisions["session"], len(first_run.decisions["decisions"])) == ("2018-10-02", 21)
     assert "<html" in first_run.html.lower()
     assert "After the close of Tue 2 Oct 2018" in first_run.text
+
+
+def readme_block(first_words: str) -> list[str]:
+    """The README's text block that begins with these words."""
+    blocks = re.findall(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return next(block.splitlines() for block in blocks if block.startswith(first_words))
+
+
+def test_the_readme_shows_what_the_demo_prints(first_run: FirstRun) -> None:
+    shown = readme_block("session ")
+    two_sessions = shown[: next(number for number, line in enumerate(shown) if line.startswith("Wed 03 Oct"))]
+    printed = [line.rstrip() for line in first_run.output.splitlines()]
+    assert len(two_sessions) >= 3
+    assert [line for line in two_sessions if line not in printed] == []
+
+
+def test_the_readme_shows_what_explain_prints(first_run: FirstRun, folder: Path) -> None:
+    decisions = str(folder / "demo" / "decisions")
+    told = CliRunner().invoke(app, ["explain", "KO", "--session", "2018-10-01", "--decisions", decisions])
+    assert told.exit_code == 0, told.output
+    printed = [line.rstrip() for line in told.output.splitlines() if not line.startswith("  inputs")]
+    assert printed == readme_block("KO ")
 
 
 def test_a_kill_in_the_middle_leaves_no_process_and_the_next_run_goes_on(first_run: FirstRun, folder: Path) -> None:
