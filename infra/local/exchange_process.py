@@ -104,11 +104,11 @@ class ExchangeProcess:
 
 
 def named_broker() -> DemoBroker | None:
-    """The broker that `ALPACA_TRADING_URL`, `ALPACA_DATA_URL` and Alpaca's two key variables name; None when none is."""
+    """The broker that `ALPACA_TRADING_URL`, `ALPACA_DATA_URL`, `ALPACA_KEY_ID` and `ALPACA_SECRET_KEY` name; None when none is."""
     trading_url = os.environ.get("ALPACA_TRADING_URL", "").rstrip("/")
     if not trading_url:
         return None
-    named = BrokerKeys(os.environ.get("APCA_API_KEY_ID", ""), os.environ.get("APCA_API_SECRET_KEY", ""))
+    named = BrokerKeys(os.environ.get("ALPACA_KEY_ID", ""), os.environ.get("ALPACA_SECRET_KEY", ""))
     keys = named if all(named) else LOCAL_KEYS
     return DemoBroker(trading_url, os.environ.get("ALPACA_DATA_URL", trading_url).rstrip("/"), keys)
 
