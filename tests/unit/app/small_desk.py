@@ -11,10 +11,12 @@ from zoneinfo import ZoneInfo
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.app.control import store_parameters
+from closebell.app.desk import load_desk
 from closebell.app.place_orders import PlaceOrders
 from closebell.app.reconcile import Reconcile
 from closebell.app.runs import RunLog
 from closebell.app.trading_room import TradingRoom
+from closebell.model.books import Position, Trade
 from closebell.model.decision import EntryMethod, ExitRule, PlanAction, PlanSet, TradePlan
 from closebell.model.errors import StoreUnavailable
 from closebell.model.instruments import Instrument, Market, SessionHours
@@ -204,3 +206,21 @@ def leave(session: date, symbol: str, shares: str = "10", reference: str = "100"
             "reason": "held 5 sessions",
         }
     )
+
+
+def positions(desk: SmallDesk) -> dict[str, Position]:
+    """Our books' positions by symbol."""
+    return {symbol: stored.record for symbol, stored in load_desk(desk.memory).positions.items()}
+
+
+def trades(desk: SmallDesk) -> list[Trade]:
+    """Every round trip, in the order of their ends."""
+    return [item.record for item in desk.memory.query("journal", "TRADE#us_equity") if isinstance(item.record, Trade)]
+
+
+def bought(session: date, prices: list[str]) -> SmallDesk:
+    """A desk that bought 10 AAA in a session and rests its stop."""
+    desk = SmallDesk({"AAA": prices})
+    desk.plan(session, entry(session, "AAA"))
+    desk.day(session)
+    return desk

@@ -6,8 +6,6 @@ from decimal import Decimal
 import pytest
 
 from closebell.app.control import halt_desk
-from closebell.app.desk import load_desk
-from closebell.model.books import Position, Trade
 from closebell.model.decision import Denial
 from closebell.model.errors import RunRefused
 from closebell.model.operations import RunState
@@ -16,22 +14,6 @@ from tests.unit.app.small_desk import SmallDesk, entry, leave, new_york
 
 D = Decimal
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (date(2018, 10, day) for day in (1, 2, 3, 4))
-
-
-def positions(desk: SmallDesk) -> dict[str, Position]:
-    return {symbol: stored.record for symbol, stored in load_desk(desk.memory).positions.items()}
-
-
-def trades(desk: SmallDesk) -> list[Trade]:
-    return [item.record for item in desk.memory.query("journal", "TRADE#us_equity") if isinstance(item.record, Trade)]
-
-
-def bought(prices: list[str]) -> SmallDesk:
-    """A desk that bought 10 AAA on Tuesday at the second price and rests its stop."""
-    desk = SmallDesk({"AAA": prices})
-    desk.plan(TUESDAY, entry(TUESDAY, "AAA"))
-    desk.day(TUESDAY)
-    return desk
 
 
 def test_placing_twice_sends_once() -> None:

@@ -6,32 +6,16 @@ from decimal import Decimal
 import pytest
 
 from closebell.app.desk import load_desk
-from closebell.model.books import Break, Consequence, Lot, Position, PositionState, Trade
+from closebell.model.books import Break, Consequence, Lot, Position, PositionState
 from closebell.model.broker import Side
 from closebell.model.decision import ExitRule
 from closebell.model.instruments import Market
 from closebell.model.operations import Priority
 from closebell.ports.journal import Create
-from tests.unit.app.small_desk import SmallDesk, entry, leave, new_york
+from tests.unit.app.small_desk import SmallDesk, bought, entry, leave, new_york, positions, trades
 
 D = Decimal
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (date(2018, 10, day) for day in (1, 2, 3, 4))
-
-
-def positions(desk: SmallDesk) -> dict[str, Position]:
-    return {symbol: stored.record for symbol, stored in load_desk(desk.memory).positions.items()}
-
-
-def trades(desk: SmallDesk) -> list[Trade]:
-    return [item.record for item in desk.memory.query("journal", "TRADE#us_equity") if isinstance(item.record, Trade)]
-
-
-def bought(prices: list[str]) -> SmallDesk:
-    """A desk that bought 10 AAA on Tuesday at the second price and rests its stop."""
-    desk = SmallDesk({"AAA": prices})
-    desk.plan(TUESDAY, entry(TUESDAY, "AAA"))
-    desk.day(TUESDAY)
-    return desk
 
 
 def test_an_entry_fills_and_is_protected_in_the_reconcile_that_books_the_fill() -> None:
@@ -49,7 +33,7 @@ def test_an_entry_fills_and_is_protected_in_the_reconcile_that_books_the_fill() 
 
 def test_the_stop_sells_at_the_price_that_went_through_it() -> None:
     """As backtesting.py's test_gh_521: 100, 100, 50: the stop at 97 fills at 50, not at 97."""
-    desk = bought(["100", "100", "50"])
+    desk = bought(TUESDAY, ["100", "100", "50"])
     desk.plan(WEDNESDAY)
     desk.day(WEDNESDAY)
     (trade,) = trades(desk)
@@ -58,7 +42,7 @@ def test_the_stop_sells_at_the_price_that_went_through_it() -> None:
 
 
 def test_the_target_sells_at_its_limit_or_better() -> None:
-    desk = bought(["100", "100", "109"])
+    desk = bought(TUESDAY, ["100", "100", "109"])
     desk.plan(WEDNESDAY)
     desk.day(WEDNESDAY)
     (trade,) = trades(desk)
@@ -66,7 +50,7 @@ def test_the_target_sells_at_its_limit_or_better() -> None:
 
 
 def test_a_planned_exit_cancels_its_stop_and_sells_only_when_the_shares_are_free() -> None:
-    desk = bought(["100", "100", "101"])
+    desk = bought(TUESDAY, ["100", "100", "101"])
     desk.plan(WEDNESDAY, leave(WEDNESDAY, "AAA"))
     desk.place(WEDNESDAY)
     assert "sell 10 AAA pending_cancel" in desk.sent()
@@ -79,7 +63,7 @@ def test_a_planned_exit_cancels_its_stop_and_sells_only_when_the_shares_are_free
 
 
 def test_an_exit_waits_for_a_slow_cancel() -> None:
-    desk = bought(["100", "100", "101"])
+    desk = bought(TUESDAY, ["100", "100", "101"])
     desk.exchange.options = type(desk.exchange.options)(cancel_latency_s=900)
     desk.plan(WEDNESDAY, leave(WEDNESDAY, "AAA"))
     desk.place(WEDNESDAY)
@@ -131,7 +115,7 @@ def test_the_owners_own_position_is_external_and_never_sold() -> None:
 
 
 def test_a_position_list_that_is_not_whole_changes_nothing() -> None:
-    desk = bought(["100", "100", "100"])
+    desk = bought(TUESDAY, ["100", "100", "100"])
     desk.plan(WEDNESDAY)
     before = positions(desk)
     whole = desk.broker.positions
@@ -144,7 +128,7 @@ def test_a_position_list_that_is_not_whole_changes_nothing() -> None:
 
 
 def test_fewer_shares_at_the_broker_are_disputed_and_nothing_is_sold() -> None:
-    desk = bought(["100", "100", "100"])
+    desk = bought(TUESDAY, ["100", "100", "100"])
     desk.exchange.floor.book.take_shares("AAA", D(3))
     desk.exchange.floor.book.cash_usd += 300
     desk.reconcile(WEDNESDAY, "09:35")
@@ -181,7 +165,7 @@ def test_an_alert_waits_for_the_topic_and_goes_out_once() -> None:
 
 
 def test_a_week_of_doing_nothing_writes_no_breaks() -> None:
-    desk = bought(["100"] + ["100"] * 6)
+    desk = bought(TUESDAY, ["100"] + ["100"] * 6)
     for offset in range(1, 4):
         day = TUESDAY + timedelta(days=offset)
         desk.plan(day)

@@ -9,7 +9,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from closebell.model.broker import VenueOrder, VenueStatus
@@ -17,9 +17,6 @@ from closebell.model.errors import BooksDisagree, BrokerUnavailable, DuplicateOr
 from closebell.model.orders import NEXT_STATES, DayCounters, LiveOrder, OrderRecord, OrderState, OrderTransition
 from closebell.ports.broker import Broker
 from closebell.ports.journal import Change, Create, Journal, Remove, Replace, Stored
-
-SUBMIT_WINDOW = timedelta(minutes=8)
-"""An order whose outcome is unknown may be sent again, under its own id, for this long after its intent."""
 
 _STATE_OF_STATUS = {
     VenueStatus.PARTIALLY_FILLED: OrderState.PARTIAL,

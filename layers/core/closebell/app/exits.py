@@ -8,13 +8,14 @@ from datetime import time
 from decimal import Decimal
 
 from closebell.app.booking import Bookkeeper
-from closebell.app.execution import SUBMIT_WINDOW, Executor
+from closebell.app.execution import Executor
+from closebell.app.order_intent import Purpose, order_intent
 from closebell.app.protection import is_whole
 from closebell.model.books import Position, PositionState
-from closebell.model.broker import MarketClock, OrderClass, OrderType, Side, TimeInForce, VenuePosition
+from closebell.model.broker import MarketClock, OrderRequest, OrderType, Side, TimeInForce, VenuePosition
 from closebell.model.decision import ExitRule
 from closebell.model.instruments import Market
-from closebell.model.orders import OrderLeg, OrderRecord, OrderState, derive_client_order_id
+from closebell.model.orders import OrderLeg, OrderRecord
 from closebell.ports.journal import Replace, Stored
 
 OPENING_AUCTION_CUTOFF = time(9, 28)
@@ -81,30 +82,19 @@ class ExitDesk:
 
 def exit_order(position: Position, available_shares: Decimal, desk_name: str, clock: MarketClock) -> OrderRecord:
     """A market sale of what we own and the broker has free, at the opening auction when it is still to come."""
-    market, now = position.market, clock.now_at
-    session = market.date_of(now)
-    attempt = position.exit_attempts_count + 1
-    quantity = min(position.quantity_shares, available_shares)
-    return OrderRecord(
-        client_order_id=derive_client_order_id(desk_name, position.exit_plan_id, OrderLeg.EXIT, attempt, market, session),
-        plan_id=position.exit_plan_id,
-        leg=OrderLeg.EXIT,
-        attempt_count=attempt,
+    market, quantity = position.market, min(position.quantity_shares, available_shares)
+    attempt_count = position.exit_attempts_count + 1
+    purpose = Purpose(position.exit_plan_id, OrderLeg.EXIT, attempt_count, market.date_of(clock.now_at))
+    request = OrderRequest(
+        client_order_id=purpose.order_id(desk_name, market),
         market=market,
-        session=session,
         symbol=position.symbol,
-        sector=position.sector,
         side=Side.SELL,
         order_type=OrderType.MARKET,
         time_in_force=exit_time_in_force(market, quantity, clock),
-        order_class=OrderClass.SIMPLE,
         quantity_shares=quantity,
-        reserved_usd=Decimal(0),
-        state=OrderState.INTENT,
-        created_at=now,
-        updated_at=now,
-        submit_deadline_at=now + SUBMIT_WINDOW,
     )
+    return order_intent(request, purpose, position.sector, clock.now_at, Decimal(0))
 
 
 def exit_time_in_force(market: Market, quantity_shares: Decimal, clock: MarketClock) -> TimeInForce:

@@ -13,20 +13,21 @@ from closebell.app.alerts import deliver_waiting
 from closebell.app.booking import Bookkeeper
 from closebell.app.control import halt_desk, read_halt
 from closebell.app.desk import Desk, load_desk
-from closebell.app.execution import SUBMIT_WINDOW, Executor
+from closebell.app.execution import Executor
 from closebell.app.exits import ExitDesk
+from closebell.app.order_intent import Purpose, order_intent
 from closebell.app.runs import RunOutcome
 from closebell.app.trading_room import TradingRoom
 from closebell.app.venue_reading import require_punctual
 from closebell.decision.desk_view import DeskView
 from closebell.decision.placing import recheck, reservation_usd
 from closebell.model.books import Break, Consequence
-from closebell.model.broker import Account, BrokerSnapshot, MarketClock, OrderClass, OrderType, Quote, Side, TimeInForce
+from closebell.model.broker import Account, BrokerSnapshot, MarketClock, OrderRequest, OrderType, Quote, Side, TimeInForce
 from closebell.model.decision import CheckResult, Denial, EntryMethod, ExitRule, PlanAction, PlanSet, TradePlan
 from closebell.model.errors import BooksDisagree, BrokerKeyRefused, RunRefused
 from closebell.model.instruments import Market
 from closebell.model.operations import RunRecord, Trigger
-from closebell.model.orders import DayCounters, OrderLeg, OrderRecord, OrderState, derive_client_order_id
+from closebell.model.orders import DayCounters, OrderLeg, OrderRecord, OrderState
 from closebell.model.parameters import ParameterSet
 from closebell.model.record import Key
 from closebell.ports.journal import Create
@@ -189,27 +190,18 @@ def entry_order(plan: TradePlan, parameters: ParameterSet, name: str, clock: Mar
         EntryMethod.LIMIT: (OrderType.LIMIT, TimeInForce.DAY if plan.market is Market.US_EQUITY else TimeInForce.GTC),
         EntryMethod.MARKET: (OrderType.MARKET, TimeInForce.DAY if plan.market is Market.US_EQUITY else TimeInForce.GTC),
     }[plan.method]
-    return OrderRecord(
-        client_order_id=derive_client_order_id(name, plan.plan_id, OrderLeg.ENTRY, 1, plan.market, plan.session),
-        plan_id=plan.plan_id,
-        leg=OrderLeg.ENTRY,
-        attempt_count=1,
+    purpose = Purpose(plan.plan_id, OrderLeg.ENTRY, 1, plan.session)
+    request = OrderRequest(
+        client_order_id=purpose.order_id(name, plan.market),
         market=plan.market,
-        session=plan.session,
         symbol=plan.symbol,
-        sector=plan.sector,
         side=Side.BUY,
         order_type=order_type,
         time_in_force=time_in_force,
-        order_class=OrderClass.SIMPLE,
         quantity_shares=plan.quantity_shares,
         limit_price_usd=plan.limit_price_usd if plan.method is EntryMethod.LIMIT else None,
-        reserved_usd=reservation_usd(plan, parameters),
-        state=OrderState.INTENT,
-        created_at=clock.now_at,
-        updated_at=clock.now_at,
-        submit_deadline_at=clock.now_at + SUBMIT_WINDOW,
     )
+    return order_intent(request, purpose, plan.sector, clock.now_at, reservation_usd(plan, parameters))
 
 
 def _why(failed: list[CheckResult], is_frozen: bool) -> str:

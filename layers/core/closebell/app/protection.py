@@ -8,11 +8,12 @@ their target is watched by `reconcile`.
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
-from closebell.app.execution import SUBMIT_WINDOW
+from closebell.app.order_intent import Purpose, order_intent
 from closebell.model.books import Position
-from closebell.model.broker import OrderClass, OrderType, Side, TimeInForce
+from closebell.model.broker import OrderClass, OrderRequest, OrderType, Side, TimeInForce
 from closebell.model.instruments import Market
-from closebell.model.orders import OrderLeg, OrderRecord, OrderState, derive_client_order_id
+from closebell.model.orders import OrderLeg, OrderRecord
+from closebell.model.parameters import ExitTerms
 
 CRYPTO_STOP_SLIP_FRAC = Decimal("0.02")
 """How far below its stop a crypto stop-limit still sells: Alpaca's own band for market orders."""
@@ -35,35 +36,31 @@ def is_whole(quantity_shares: Decimal) -> bool:
 
 def protective_order(position: Position, desk_name: str, now: datetime) -> OrderRecord:
     """The order that protects all we own of a position; its id comes from the plan that opened it and the attempt."""
-    market = position.market
-    session = market.date_of(now)
-    attempt = position.protections_count + 1
-    entry = position.average_entry_price_usd
-    stop = round_price(entry * (1 - (position.stop_loss_frac or Decimal("0.03"))))
-    target = round_price(entry * (1 + (position.take_profit_frac or Decimal("0.08"))))
-    oco = market is Market.US_EQUITY and is_whole(position.quantity_shares)
-    crypto = market is Market.CRYPTO
-    order_type = OrderType.LIMIT if oco else OrderType.STOP_LIMIT if crypto else OrderType.STOP
-    limit = target if oco else round_price(stop * (1 - CRYPTO_STOP_SLIP_FRAC)) if crypto else None
-    return OrderRecord(
-        client_order_id=derive_client_order_id(desk_name, position.plan_id, OrderLeg.PROTECT, attempt, market, session),
-        plan_id=position.plan_id,
-        leg=OrderLeg.PROTECT,
-        attempt_count=attempt,
-        market=market,
-        session=session,
+    purpose = Purpose(position.plan_id, OrderLeg.PROTECT, position.protections_count + 1, position.market.date_of(now))
+    request = _request(position, purpose.order_id(desk_name, position.market))
+    return order_intent(request, purpose, position.sector, now, Decimal(0))
+
+
+def _request(position: Position, client_order_id: str) -> OrderRequest:
+    usual, entry = ExitTerms(), position.average_entry_price_usd
+    stop = round_price(entry * (1 - (position.stop_loss_frac or usual.stop_loss_frac)))
+    simple = OrderRequest(
+        client_order_id=client_order_id,
+        market=position.market,
         symbol=position.symbol,
-        sector=position.sector,
         side=Side.SELL,
-        order_type=order_type,
-        time_in_force=TimeInForce.GTC if oco or crypto else TimeInForce.DAY,
-        order_class=OrderClass.OCO if oco else OrderClass.SIMPLE,
+        order_type=OrderType.STOP,
+        time_in_force=TimeInForce.DAY,
         quantity_shares=position.quantity_shares,
-        limit_price_usd=limit,
         stop_price_usd=stop,
-        reserved_usd=Decimal(0),
-        state=OrderState.INTENT,
-        created_at=now,
-        updated_at=now,
-        submit_deadline_at=now + SUBMIT_WINDOW,
     )
+    if position.market is Market.CRYPTO:
+        limit = round_price(stop * (1 - CRYPTO_STOP_SLIP_FRAC))
+        change = {"order_type": OrderType.STOP_LIMIT, "time_in_force": TimeInForce.GTC, "limit_price_usd": limit}
+    elif is_whole(position.quantity_shares):
+        target = round_price(entry * (1 + (position.take_profit_frac or usual.take_profit_frac)))
+        change = {"order_type": OrderType.LIMIT, "time_in_force": TimeInForce.GTC, "limit_price_usd": target}
+        change["order_class"] = OrderClass.OCO
+    else:
+        change = {}
+    return simple.model_copy(update=change)
