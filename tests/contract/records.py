@@ -35,7 +35,7 @@ def counters(orders_count: int) -> DayCounters:
 
 def cursor(activity_id: str) -> LedgerCursor:
     """The ledger's cursor, in `book`."""
-    return LedgerCursor(last_activity_id=activity_id, recorded_at=NOW)
+    return LedgerCursor(recent_ids=(activity_id,), recorded_at=NOW)
 
 
 def example(record_type: type[Record]) -> Record:

@@ -172,3 +172,29 @@ def test_a_week_of_doing_nothing_writes_no_breaks() -> None:
         desk.day(day)
     assert not desk.inbox.alerts
     assert desk.shares("AAA") == 10
+
+
+def test_fills_listed_twice_and_out_of_order_are_booked_once_each() -> None:
+    """The owner's three trades, shown last first, then all of them again."""
+    desk = SmallDesk({"AAA": ["100", "100"], "BBB": ["50", "50"]})
+    for symbol, shares in (("AAA", 3), ("BBB", 2), ("AAA", 4)):
+        desk.exchange.trade_manually(symbol, Side.BUY, D(shares))
+    listed = desk.broker.activities
+    desk.broker.activities = lambda after: [*reversed(listed("")), *listed("")]
+    desk.reconcile(TUESDAY, "09:05")
+    desk.reconcile(TUESDAY, "09:10")
+    assert {symbol: position.external_shares for symbol, position in positions(desk).items()} == {"AAA": D(7), "BBB": D(2)}
+
+
+def test_a_fill_listed_late_is_booked_when_it_comes() -> None:
+    desk = SmallDesk({"AAA": ["100", "100"]})
+    for shares in (3, 4):
+        desk.exchange.trade_manually("AAA", Side.BUY, D(shares))
+    listed = desk.broker.activities
+    desk.broker.activities = lambda after: listed("")[1:]
+    desk.reconcile(TUESDAY, "09:05")
+    desk.broker.activities = listed
+    desk.reconcile(TUESDAY, "09:10")
+    fills = desk.memory.query("journal", f"FILL#us_equity#{MONDAY}")
+    assert len(fills) == 2
+    assert positions(desk)["AAA"].external_shares == 7

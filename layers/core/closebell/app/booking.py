@@ -39,17 +39,23 @@ class Bookkeeper:
 
     @property
     def after_activity_id(self) -> str:
-        """The last activity that is booked; "" when none is."""
-        return self.cursor.record.last_activity_id if self.cursor else ""
+        """Where the next reading of the broker's activities begins."""
+        return self.cursor.record.read_after_id if self.cursor else ""
 
     def book(self, activity: VenueFill | CashActivity, recorded_at: datetime) -> None:
-        """Book one activity, in one transaction. Raises JournalConflict when another run booked it first."""
+        """Book one activity, in one transaction; one that is booked already changes nothing.
+
+        Raises JournalConflict when another run booked it first.
+        """
+        before = self.cursor.record if self.cursor else LedgerCursor(recent_ids=(), recorded_at=recorded_at)
+        if activity.activity_id in before.recent_ids:
+            return
         changes: list[Change] = []
         if isinstance(activity, VenueFill):
             changes += self._book_fill(activity)
         elif activity.symbol is not None and activity.code not in ASSET_FEE_CODES:
             changes += self._change_quantity(activity.symbol, activity.quantity_shares)
-        cursor = LedgerCursor(last_activity_id=activity.activity_id, recorded_at=recorded_at)
+        cursor = before.with_booked(activity.activity_id, recorded_at)
         changes.append(Replace(cursor, self.cursor.version) if self.cursor else Create(cursor))
         self.journal.commit(changes)
         self.cursor = Stored(cursor, self.cursor.version + 1 if self.cursor else 1)

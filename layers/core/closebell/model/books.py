@@ -1,9 +1,9 @@
 """The books: fills, positions, trades, breaks and equity."""
 
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from closebell.model.broker import Side
 from closebell.model.decision import ExitRule
@@ -171,13 +171,30 @@ class Break(Record):
         return Key("journal", f"BREAK#{self.session}", f"{self.break_kind}#{self.symbol}")
 
 
+RECENT_ACTIVITIES_COUNT = 20
+
+
 class LedgerCursor(Record):
-    """How far the broker's activities have been booked: the last activity id, in the broker's order."""
+    """How far the broker's activities have been booked.
+
+    `recent_ids` are the newest that are booked, ascending. The next reading begins at the oldest of them, so that an activity
+    that the broker lists late or twice is booked all the same, and once.
+    """
 
     kind: ClassVar[str] = "ledger_cursor"
 
-    last_activity_id: str
+    recent_ids: tuple[str, ...]
     recorded_at: Instant
+
+    @property
+    def read_after_id(self) -> str:
+        """Where the next reading begins; "" while everything so far fits into the window."""
+        return self.recent_ids[0] if len(self.recent_ids) >= RECENT_ACTIVITIES_COUNT else ""
+
+    def with_booked(self, activity_id: str, recorded_at: datetime) -> Self:
+        """The cursor after one more activity."""
+        newest = tuple(sorted((*self.recent_ids, activity_id)))[-RECENT_ACTIVITIES_COUNT:]
+        return self.model_copy(update={"recent_ids": newest, "recorded_at": recorded_at})
 
     @property
     def key(self) -> Key:
