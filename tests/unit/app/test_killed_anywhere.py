@@ -25,7 +25,7 @@ PORT_METHODS = {
 }  # fmt: skip
 
 
-class KilledError(BaseException):
+class ProcessGoneError(BaseException):
     """The process is gone: nothing may catch this."""
 
 
@@ -40,10 +40,10 @@ class Fuse:
         self.calls_count += 1
         blown = self.calls_count == self.blows_at
         if blown and not self.after:
-            raise KilledError
+            raise ProcessGoneError
         result = call(*args, **kwargs)
         if blown:
-            raise KilledError
+            raise ProcessGoneError
         return result
 
 
@@ -73,7 +73,7 @@ def three_days(blows_at: int, after: bool) -> tuple[SmallDesk, Fuse]:
         for step in steps:
             try:
                 step()
-            except KilledError:
+            except ProcessGoneError:
                 step()
     return desk, fuse
 

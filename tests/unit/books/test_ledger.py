@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closebell.books.ledger import book_fill, book_quantity_change, external_position, open_position
+from closebell.books.ledger import book_asset_fee, book_fill, book_split, external_position, open_position
 from closebell.model.books import Fill, Position, PositionState
 from closebell.model.broker import Side
 from closebell.model.decision import EntryMethod, ExitRule, PlanAction, TradePlan
@@ -85,7 +85,7 @@ def test_last_sale_closes_into_a_trade_with_its_rule() -> None:
 
 def test_a_fee_taken_in_the_asset_costs_what_was_paid_for_it() -> None:
     position = opened(fill(1, Side.BUY, "10", "100"))
-    charged = book_quantity_change(position, D("-0.025")).position
+    charged = book_asset_fee(position, D("0.025")).position
     assert charged is not None
     assert charged.quantity_shares == D("9.975")
     closed = book_fill(charged, fill(2, Side.SELL, "9.975", "100"))
@@ -95,10 +95,27 @@ def test_a_fee_taken_in_the_asset_costs_what_was_paid_for_it() -> None:
 
 def test_a_split_changes_shares_and_not_cost() -> None:
     position = opened(fill(1, Side.BUY, "4", "100"), fill(2, Side.BUY, "6", "110"))
-    split = book_quantity_change(position, D(10)).position
+    split = book_split(position, D(10)).position
     assert split is not None
     assert split.quantity_shares == 20
     assert split.average_entry_price_usd * 20 == position.average_entry_price_usd * 10
+
+
+def test_a_split_gives_the_owner_what_is_the_owners() -> None:
+    position = opened(fill(1, Side.BUY, "10", "100")).model_copy(update={"external_shares": D(10)})
+    split = book_split(position, D(20)).position
+    assert split is not None
+    assert (split.quantity_shares, split.external_shares) == (D(20), D(20))
+
+
+def test_a_reverse_split_raises_the_price_and_costs_nothing() -> None:
+    """Booked as lost shares, one for ten would look like a tenfold gain and be sold at once."""
+    split = book_split(opened(fill(1, Side.BUY, "20", "100")), D(-18)).position
+    assert split is not None
+    assert (split.quantity_shares, split.average_entry_price_usd) == (D(2), D(1000))
+    closed = book_fill(split, fill(2, Side.SELL, "2", "1000"))
+    assert closed.trade is not None
+    assert closed.trade.pnl_usd == 0
 
 
 def test_the_owners_own_buy_is_never_ours() -> None:

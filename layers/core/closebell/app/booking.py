@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from closebell.app.desk import Desk
-from closebell.books.ledger import Booking, book_fill, book_quantity_change, external_position, open_position
+from closebell.books.ledger import Booking, book_asset_fee, book_fill, book_split, external_position, open_position
 from closebell.model.books import Fill, LedgerCursor, Position
-from closebell.model.broker import CashActivity, Side, VenueFill
+from closebell.model.broker import CashActivity, VenueFill
 from closebell.model.decision import ExitRule, TradePlan
-from closebell.model.errors import BooksDisagree
 from closebell.model.orders import OrderLeg, OrderRecord, is_our_order_id, order_key
 from closebell.model.record import Key
 from closebell.ports.broker import Broker
@@ -18,6 +17,13 @@ from closebell.ports.journal import Change, Create, Journal, Remove, Replace, St
 
 ASSET_FEE_CODES = frozenset({"CFEE", "FEE"})
 """Listed at the day's end for shares that left with the trade: reconciliation has charged them by then."""
+
+
+TRANSFER_CODES = frozenset({"CSD", "CSW", "JNLC", "ACATC"})
+"""Cash that came or went without a trade: no profit and no loss."""
+
+
+A_DAY = timedelta(days=1)
 
 
 @dataclass
@@ -31,6 +37,8 @@ class Bookkeeper:
     orders: dict[str, Stored[OrderRecord]]
     cursor: Stored[LedgerCursor] | None
     external_symbols: set[str] = field(default_factory=set)
+    orphans: dict[str, str] = field(default_factory=dict)
+    transfers_usd: Decimal = Decimal(0)
     booked_count: int = 0
 
     @classmethod
@@ -54,7 +62,9 @@ class Bookkeeper:
         if isinstance(activity, VenueFill):
             changes += self._book_fill(activity)
         elif activity.symbol is not None and activity.code not in ASSET_FEE_CODES:
-            changes += self._change_quantity(activity.symbol, activity.quantity_shares)
+            changes += self._split(activity.symbol, activity.quantity_shares)
+        elif activity.code in TRANSFER_CODES and recorded_at - activity.occurred_at < A_DAY:
+            self.transfers_usd += activity.amount_usd
         cursor = before.with_booked(activity.activity_id, recorded_at)
         changes.append(Replace(cursor, self.cursor.version) if self.cursor else Create(cursor))
         self.journal.commit(changes)
@@ -63,43 +73,32 @@ class Bookkeeper:
 
     def charge_asset_fee(self, symbol: str, fee_shares: Decimal) -> None:
         """Take out of our books what the broker took as its fee."""
-        changes = self._change_quantity(symbol, -fee_shares)
-        self.journal.commit(changes)
-        self._advance_versions(changes)
+        self.hold(symbol, book_asset_fee(self.positions[symbol].record, fee_shares).position, [])
 
-    def _change_quantity(self, symbol: str, change_shares: Decimal) -> list[Change]:
+    def _split(self, symbol: str, change_shares: Decimal) -> list[Change]:
         held = self.positions.get(symbol)
-        return self._hold(symbol, book_quantity_change(held.record, change_shares)) if held and change_shares else []
+        return self._hold(symbol, book_split(held.record, change_shares)) if held and change_shares else []
 
     def hold(self, symbol: str, position: Position | None, also: list[Change]) -> None:
         """Change what our books hold of a symbol without a fill, together with `also` (the break that explains it)."""
-        changes = [*self._hold(symbol, Booking(position)), *also]
-        self.journal.commit(changes)
+        held = self.positions.get(symbol)
+        same = (held.record if held else None) == position
+        changes = [*([] if same else self._hold(symbol, Booking(position))), *also]
+        if changes:
+            self.journal.commit(changes)
         self._advance_versions(changes)
 
     def _book_fill(self, activity: VenueFill) -> list[Change]:
-        owner = self._owner(activity.venue_order_id)
+        owner = self._owner(activity.venue_order_id, activity.symbol)
         order = owner.record if owner else None
-        fill = Fill(
-            activity_id=activity.activity_id,
-            market=activity.market,
-            session=activity.market.date_of(activity.occurred_at),
-            symbol=activity.symbol,
-            side=activity.side,
-            quantity_shares=activity.quantity_shares,
-            price_usd=activity.price_usd,
-            occurred_at=activity.occurred_at,
-            venue_order_id=activity.venue_order_id,
-            client_order_id=order.client_order_id if order else None,
-            plan_id=order.plan_id if order else None,
-        )
-        if order is None:
+        plan = self._plan(order) if order is not None and order.leg is OrderLeg.ENTRY else None
+        if order is not None and order.leg is OrderLeg.ENTRY and plan is None:
+            self.orphans[activity.symbol] = order.client_order_id
+            order = None
+        fill = _fill_of(activity, order)
+        if order is None and fill.symbol not in self.orphans:
             self.external_symbols.add(fill.symbol)
-        held = self.positions.get(fill.symbol)
-        position = held.record if held else self._opened_by(fill, order)
-        if order is not None and order.leg is OrderLeg.ENTRY and not position.lots:
-            opened = self._opened_by(fill, order)
-            position = opened.model_copy(update={"external_shares": position.external_shares})
+        position = self._position_before(fill, order, plan)
         booking = book_fill(position, fill, _exit_rule(order, fill, position))
         changes: list[Change] = [Create(fill), *self._hold(fill.symbol, booking)]
         if booking.trade is not None:
@@ -112,7 +111,24 @@ class Bookkeeper:
         self.booked_count += 1
         return changes
 
-    def _owner(self, venue_order_id: str) -> Stored[OrderRecord] | None:
+    def _position_before(self, fill: Fill, order: OrderRecord | None, plan: TradePlan | None) -> Position:
+        """The position a fill is booked on: an entry opens one, also where only the owner's shares or dust lie."""
+        held = self.positions.get(fill.symbol)
+        if plan is None or order is None:
+            return held.record if held else external_position(fill, self.sectors.get(fill.symbol, "unknown"))
+        if held is None:
+            return open_position(fill, plan)
+        if held.record.lots and held.record.plan_id == order.plan_id:
+            return held.record
+        kept = {
+            name: getattr(held.record, name)
+            for name in ("lots", "external_shares", "bought_shares", "bought_notional_usd", "sold_shares", "sold_notional_usd")
+        }
+        return open_position(fill, plan).model_copy(
+            update=kept if held.record.lots else {"external_shares": held.record.external_shares}
+        )
+
+    def _owner(self, venue_order_id: str, symbol: str) -> Stored[OrderRecord] | None:
         """The order of ours behind a fill: a live one by the broker's ids, else by our id on the broker's order."""
         for stored in self.orders.values():
             if venue_order_id == stored.record.venue_order_id or venue_order_id in stored.record.venue_leg_order_ids:
@@ -122,17 +138,14 @@ class Bookkeeper:
             return None
         stored_order = self.journal.read(order_key(shown.client_order_id), OrderRecord)
         if stored_order is None:
-            raise BooksDisagree(f"a fill of order {shown.client_order_id} has no intent in our journal")
+            self.orphans[symbol] = shown.client_order_id
+            return None
         self.orders[shown.client_order_id] = stored_order
         return stored_order
 
-    def _opened_by(self, fill: Fill, order: OrderRecord | None) -> Position:
-        if order is None or order.side is Side.SELL:
-            return external_position(fill, self.sectors.get(fill.symbol, "unknown"))
-        plan = self.journal.read(Key("journal", f"PLAN#{order.market}#{order.session}", order.plan_id), TradePlan)
-        if plan is None:
-            raise BooksDisagree(f"order {order.client_order_id} belongs to plan {order.plan_id}, which is not in our journal")
-        return open_position(fill, plan.record)
+    def _plan(self, order: OrderRecord) -> TradePlan | None:
+        stored = self.journal.read(Key("journal", f"PLAN#{order.market}#{order.session}", order.plan_id), TradePlan)
+        return stored.record if stored else None
 
     def _hold(self, symbol: str, booking: Booking) -> list[Change]:
         held = self.positions.get(symbol)
@@ -166,6 +179,11 @@ def _exit_rule(order: OrderRecord | None, fill: Fill, position: Position) -> Exi
     return position.exit_rule or ExitRule.SIGNAL
 
 
-def unbooked_shares(order: OrderRecord, executed: Decimal) -> Decimal:
-    """What the broker executed of an order and our ledger does not have yet."""
-    return executed - order.filled_quantity_shares
+def _fill_of(activity: VenueFill, order: OrderRecord | None) -> Fill:
+    """The broker's execution as our ledger keeps it; without an order of ours it is the owner's."""
+    return Fill(
+        **dict(activity),
+        session=activity.market.date_of(activity.occurred_at),
+        client_order_id=order.client_order_id if order else None,
+        plan_id=order.plan_id if order else None,
+    )

@@ -14,6 +14,8 @@ from closebell.model.parameters import ParameterSet
 from closebell.model.record import Record
 from closebell.ports.journal import Journal, R, Stored
 
+READ_MANY_MAX = 100
+
 
 @dataclass(frozen=True)
 class Desk:
@@ -60,7 +62,11 @@ def load_desk(journal: Journal) -> Desk:
     book = journal.query("book", "DESK")
     parameters = load_parameters_from(control)
     ids = [order_key(pointer.record.client_order_id) for pointer in _of_type(book, LiveOrder)]
-    orders = journal.read_many(ids, OrderRecord) if ids else []
+    orders = [
+        stored
+        for start in range(0, len(ids), READ_MANY_MAX)
+        for stored in journal.read_many(ids[start : start + READ_MANY_MAX], OrderRecord)
+    ]
     halts = _of_type(control, Halt)
     cursors = _of_type(book, LedgerCursor)
     snapshots = _of_type(book, BrokerSnapshot)

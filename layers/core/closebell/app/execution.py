@@ -7,14 +7,24 @@
    after which the order is only read, and given up when the next session's list does not have it.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from closebell.model.broker import VenueOrder, VenueStatus
-from closebell.model.errors import BooksDisagree, BrokerUnavailable, DuplicateOrderId, OrderRejected, OutcomeUnknown
-from closebell.model.orders import NEXT_STATES, DayCounters, LiveOrder, OrderRecord, OrderState, OrderTransition
+from closebell.app.control import read_halt
+from closebell.model.broker import Side, VenueOrder, VenueStatus
+from closebell.model.errors import (
+    BooksDisagree,
+    BrokerKeyRefused,
+    BrokerUnavailable,
+    DuplicateOrderId,
+    JournalConflict,
+    OrderRejected,
+    OutcomeUnknown,
+    RateLimited,
+)
+from closebell.model.orders import NEXT_STATES, DayCounters, LiveOrder, OrderLeg, OrderRecord, OrderState, OrderTransition
 from closebell.ports.broker import Broker
 from closebell.ports.journal import Change, Create, Journal, Remove, Replace, Stored
 
@@ -36,13 +46,17 @@ class Executor:
     journal: Journal
     broker: Broker
     now: datetime
+    shown: dict[str, VenueOrder] = field(default_factory=dict)
 
     def place(self, order: OrderRecord, also: Sequence[Change] = ()) -> Stored[OrderRecord]:
         """Place an order that may have been placed before: the id decides.
 
-        `also` is committed with the intent. Raises JournalConflict when something the intent relied on has moved on.
+        `also` is committed with the intent. Raises JournalConflict when something the intent relied on has moved on, or when
+        `also` comes with an order that is there already.
         """
         known = self.journal.read(order.key, OrderRecord)
+        if known is not None and also:
+            raise JournalConflict(f"order {order.client_order_id} is there already")
         if known is not None:
             return self.resolve(known) if known.record.state.is_in_flight else known
         counters = self.journal.read(DayCounters(market=order.market, session=order.session).key, DayCounters)
@@ -51,7 +65,7 @@ class Executor:
                 Create(order),
                 Create(LiveOrder(client_order_id=order.client_order_id)),
                 _transition(order, None, order.state, 1, "decided"),
-                _counted(order, counters),
+                *_counted(order, counters),
                 *also,
             ]
         )
@@ -83,6 +97,7 @@ class Executor:
         """
         order = stored.record
         _require_same(order, venue)
+        self.shown[order.client_order_id] = venue
         state = _state_of(order, venue)
         legs = tuple(leg.venue_order_id for leg in venue.legs)
         update = {
@@ -94,14 +109,17 @@ class Executor:
 
     def cancel(self, stored: Stored[OrderRecord]) -> Stored[OrderRecord]:
         """Ask for a cancel. It is done when the broker shows the order as ended, in this run or a later one."""
-        order = stored.record
-        if order.state.is_terminal or order.venue_order_id is None:
+        if stored.record.state.is_terminal or stored.record.venue_order_id is None:
             return stored
+        stored = self.move(stored, stored.record.state, "a cancel is asked for", {"is_cancel_asked": True})
+        venue_order_id = stored.record.venue_order_id or ""
         try:
-            self.broker.cancel(order.venue_order_id)
-        except (OutcomeUnknown, OrderRejected):
+            self.broker.cancel(venue_order_id)
+            shown = self.broker.order(venue_order_id)
+        except BrokerKeyRefused:
+            raise
+        except (OutcomeUnknown, OrderRejected, BrokerUnavailable):
             return stored  # still resting as far as anybody knows: the next cycle asks again
-        shown = self.broker.order(order.venue_order_id)
         return self.follow(stored, shown) if shown is not None else stored
 
     def settle(self, stored: Stored[OrderRecord]) -> None:
@@ -127,7 +145,16 @@ class Executor:
         self.journal.commit(changes)
         return Stored(changed, stored.version + 1)
 
+    def next_attempt(self, draft: Callable[[int], OrderRecord], attempt_count: int) -> OrderRecord:
+        """The first attempt from `attempt_count` on whose id was never used: a position that opens again has used some."""
+        order = draft(attempt_count)
+        while self.journal.read(order.key, OrderRecord) is not None:
+            order = draft(order.attempt_count + 1)
+        return order
+
     def _send(self, stored: Stored[OrderRecord]) -> Stored[OrderRecord]:
+        if stored.record.side is Side.BUY and self._is_halted():
+            return stored  # halted since it was decided: it is only read from now on
         sending = {"sent_count": stored.record.sent_count + 1}
         state = OrderState.SUBMITTING if stored.record.state is OrderState.INTENT else stored.record.state
         stored = self.move(stored, state, "about to be sent", sending)
@@ -141,11 +168,23 @@ class Executor:
             if stored.record.sent_count > 1:
                 return self._unknown(stored, f"a repeat was refused: {refusal}")
             return self.move(stored, OrderState.REJECTED, str(refusal), {"note": str(refusal)})
+        except RateLimited as refusal:
+            # never taken, so a later refusal of the same id is final: this try does not count
+            return self._unknown(stored, str(refusal), {"sent_count": stored.record.sent_count - 1})
+        except BrokerKeyRefused as refusal:
+            self._unknown(stored, str(refusal))
+            raise
         except (OutcomeUnknown, BrokerUnavailable) as doubt:
             return self._unknown(stored, str(doubt))
 
-    def _unknown(self, stored: Stored[OrderRecord], evidence: str) -> Stored[OrderRecord]:
-        return self.move(stored, OrderState.UNKNOWN, evidence, {"note": evidence[:300]})
+    def _is_halted(self) -> bool:
+        halt = read_halt(self.journal)
+        return halt is not None and halt.record.is_halted
+
+    def _unknown(
+        self, stored: Stored[OrderRecord], evidence: str, update: Mapping[str, object] | None = None
+    ) -> Stored[OrderRecord]:
+        return self.move(stored, OrderState.UNKNOWN, evidence, {"note": evidence[:300], **(update or {})})
 
 
 def _transition(order: OrderRecord, before: OrderState | None, after: OrderState, step: int, evidence: str) -> Create:
@@ -161,14 +200,16 @@ def _transition(order: OrderRecord, before: OrderState | None, after: OrderState
     )
 
 
-def _counted(order: OrderRecord, counters: Stored[DayCounters] | None) -> Change:
-    """The day's counters with this order in them; a new session starts from zero."""
+def _counted(order: OrderRecord, counters: Stored[DayCounters] | None) -> list[Change]:
+    """The day's counters with this entry in them; a new session starts from zero. Exits and stops are never rationed."""
+    if order.leg is not OrderLeg.ENTRY:
+        return []
     same_day = counters is not None and counters.record.session == order.session
     before = counters.record if counters is not None and same_day else DayCounters(market=order.market, session=order.session)
     after = before.model_copy(
         update={"orders_count": before.orders_count + 1, "entries_notional_usd": before.entries_notional_usd + order.reserved_usd}
     )
-    return Replace(after, counters.version) if counters is not None else Create(after)
+    return [Replace(after, counters.version) if counters is not None else Create(after)]
 
 
 def _state_of(order: OrderRecord, venue: VenueOrder) -> OrderState:

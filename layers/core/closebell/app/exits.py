@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import time
 from decimal import Decimal
 
-from closebell.app.booking import Bookkeeper
-from closebell.app.execution import Executor
 from closebell.app.order_intent import Purpose, order_intent
 from closebell.app.protection import is_whole
+from closebell.app.venue_sync import VenueSync
 from closebell.model.books import Position, PositionState
-from closebell.model.broker import MarketClock, OrderRequest, OrderType, Side, TimeInForce, VenuePosition
+from closebell.model.broker import MarketClock, OrderRequest, OrderType, Side, TimeInForce
 from closebell.model.decision import ExitRule
 from closebell.model.instruments import Market
 from closebell.model.orders import OrderLeg, OrderRecord
@@ -25,16 +24,13 @@ EXIT_ATTEMPTS_COUNT_MAX = 3
 
 @dataclass(frozen=True)
 class ExitDesk:
-    """Closes positions through an executor; `held` are the broker's positions by symbol, read in this run."""
+    """Closes positions of ours, on what `sync` took over."""
 
-    executor: Executor
-    keeper: Bookkeeper
-    clock: MarketClock
-    desk_name: str
+    sync: VenueSync
 
     def begin(self, symbol: str, plan_id: str, rule: ExitRule, reason: str) -> None:
         """Mark a position as closing, with the rule and the evidence that was true; a position that closes already stays."""
-        position = self.keeper.positions[symbol].record
+        position = self.sync.keeper.positions[symbol].record
         if position.state in {PositionState.OPEN, PositionState.PROTECTED}:
             closing = position.model_copy(
                 update={
@@ -45,45 +41,59 @@ class ExitDesk:
                     "exit_attempts_count": 0,
                 }
             )
-            self.keeper.hold(symbol, closing, [])
+            self.sync.keeper.hold(symbol, closing, [])
 
     def advance(self, symbol: str) -> OrderRecord | None:
-        """Take the next step of a closing position; the exit order once it is sent, None while something is awaited."""
-        position = self.keeper.positions[symbol].record
-        if position.exit_attempts_count >= EXIT_ATTEMPTS_COUNT_MAX or not position.lots or not self._shares_are_freed(symbol):
+        """Take the next step of a closing position; the exit order once it is sent, None while something is awaited.
+
+        Nothing is sold while anything of ours in the symbol is executed and not booked: it may be this very sale.
+        """
+        stored = self.sync.keeper.positions.get(symbol)
+        if stored is None or stored.record.state is not PositionState.CLOSING or not stored.record.lots:
             return None
-        venue = self._venue_position(symbol)
-        if venue is None or venue.available_shares < position.quantity_shares:
+        if stored.record.exit_attempts_count >= EXIT_ATTEMPTS_COUNT_MAX or not self._orders_are_over(symbol):
             return None
-        order = exit_order(position, venue.available_shares, self.desk_name, self.clock)
-        attempted = position.model_copy(update={"exit_attempts_count": order.attempt_count})
-        version = self.keeper.positions[symbol].version
-        placed = self.executor.place(order, [Replace(attempted, version)])
-        self.keeper.positions[symbol] = Stored(attempted, version + 1)
-        self.keeper.orders[order.client_order_id] = placed
+        sellable = self._sellable_shares(stored.record)
+        if sellable < stored.record.quantity_shares:
+            return None
+        return self._sell(stored, sellable)
+
+    def _sell(self, stored: Stored[Position], sellable_shares: Decimal) -> OrderRecord:
+        sync, position = self.sync, stored.record
+
+        def draft(attempt_count: int) -> OrderRecord:
+            return exit_order(position, attempt_count, sellable_shares, sync.desk_name, sync.reading.clock)
+
+        order = sync.executor.next_attempt(draft, position.exit_attempts_count + 1)
+        attempted = position.model_copy(update={"exit_attempts_count": position.exit_attempts_count + 1})
+        placed = sync.executor.place(order, [Replace(attempted, stored.version)])
+        sync.keeper.positions[position.symbol] = Stored(attempted, stored.version + 1)
+        sync.keeper.orders[order.client_order_id] = placed
         return placed.record
 
-    def _shares_are_freed(self, symbol: str) -> bool:
-        """Cancel our resting orders in the symbol; True when none of them can trade any more."""
-        resting = [
-            stored
-            for stored in self.keeper.orders.values()
-            if stored.record.symbol == symbol and not stored.record.state.is_terminal
-        ]
-        if any(stored.record.leg is OrderLeg.EXIT for stored in resting):
+    def _orders_are_over(self, symbol: str) -> bool:
+        """Cancel what of ours rests in the symbol; True when all of it has ended and every execution is booked."""
+        sync = self.sync
+        if sync.working(symbol, OrderLeg.EXIT):
             return False
-        after = [self.executor.cancel(stored) for stored in resting]
-        self.keeper.orders.update({stored.record.client_order_id: stored for stored in after})
-        return all(stored.record.state.is_terminal for stored in after)
+        for stored in (*sync.working(symbol, OrderLeg.PROTECT), *sync.working(symbol, OrderLeg.ENTRY)):
+            if not sync.cancel(stored).record.state.is_terminal:
+                return False
+        return not sync.is_settling(symbol)
 
-    def _venue_position(self, symbol: str) -> VenuePosition | None:
-        return next((held for held in self.executor.broker.positions() if held.symbol == symbol), None)
+    def _sellable_shares(self, position: Position) -> Decimal:
+        """What the broker has free now, less what is the owner's."""
+        venue = next((held for held in self.sync.room.broker.positions() if held.symbol == position.symbol), None)
+        if venue is None:
+            return Decimal(0)
+        return min(position.quantity_shares, venue.available_shares, venue.quantity_shares - position.external_shares)
 
 
-def exit_order(position: Position, available_shares: Decimal, desk_name: str, clock: MarketClock) -> OrderRecord:
-    """A market sale of what we own and the broker has free, at the opening auction when it is still to come."""
-    market, quantity = position.market, min(position.quantity_shares, available_shares)
-    attempt_count = position.exit_attempts_count + 1
+def exit_order(
+    position: Position, attempt_count: int, quantity_shares: Decimal, desk_name: str, clock: MarketClock
+) -> OrderRecord:
+    """A market sale of what we own, at the opening auction when it is still to come."""
+    market = position.market
     purpose = Purpose(position.exit_plan_id, OrderLeg.EXIT, attempt_count, market.date_of(clock.now_at))
     request = OrderRequest(
         client_order_id=purpose.order_id(desk_name, market),
@@ -91,8 +101,8 @@ def exit_order(position: Position, available_shares: Decimal, desk_name: str, cl
         symbol=position.symbol,
         side=Side.SELL,
         order_type=OrderType.MARKET,
-        time_in_force=exit_time_in_force(market, quantity, clock),
-        quantity_shares=quantity,
+        time_in_force=exit_time_in_force(market, quantity_shares, clock),
+        quantity_shares=quantity_shares,
     )
     return order_intent(request, purpose, position.sector, clock.now_at, Decimal(0))
 

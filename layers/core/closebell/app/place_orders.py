@@ -5,24 +5,24 @@ checked again on a fresh reading of the broker; one that fails is recorded with 
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from decimal import Decimal
 
 from closebell.app.alerts import deliver_waiting
-from closebell.app.booking import Bookkeeper
 from closebell.app.control import halt_desk, read_halt
-from closebell.app.desk import Desk, load_desk
-from closebell.app.execution import Executor
+from closebell.app.desk import load_desk
 from closebell.app.exits import ExitDesk
 from closebell.app.order_intent import Purpose, order_intent
 from closebell.app.runs import RunOutcome
 from closebell.app.trading_room import TradingRoom
 from closebell.app.venue_reading import require_punctual
+from closebell.app.venue_sync import VenueSync
 from closebell.decision.desk_view import DeskView
 from closebell.decision.placing import recheck, reservation_usd
 from closebell.model.books import Break, Consequence
-from closebell.model.broker import Account, BrokerSnapshot, MarketClock, OrderRequest, OrderType, Quote, Side, TimeInForce
+from closebell.model.broker import MarketClock, OrderRequest, OrderType, Quote, Side, TimeInForce
 from closebell.model.decision import CheckResult, Denial, EntryMethod, ExitRule, PlanAction, PlanSet, TradePlan
 from closebell.model.errors import BooksDisagree, BrokerKeyRefused, RunRefused
 from closebell.model.instruments import Market
@@ -33,6 +33,9 @@ from closebell.model.record import Key
 from closebell.ports.journal import Create
 
 NO_SESSION = "no session today"
+AUCTION_CLOSES_BEFORE = timedelta(minutes=2)
+"""Alpaca takes orders for the opening auction until 09:28."""
+ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
@@ -53,36 +56,34 @@ class PlaceOrders:
         clock = self.room.broker.clock()
         require_punctual(trigger, clock)
         session = trigger.market.date_of(trigger.scheduled_at)
-        previous = self._previous_session(trigger.market, session)
+        previous = self._previous_session(trigger.market, session, clock)
         if previous is None:
             return RunOutcome(NO_SESSION)
         plan_set = self._plan_set(trigger.market, session, previous)
+        keys = [Key("journal", f"PLAN#{trigger.market}#{session}", plan_id) for plan_id in plan_set.plan_ids]
+        plans = [stored.record for stored in self.room.journal.read_many(keys, TradePlan)] if keys else []
         desk = load_desk(self.room.journal)
-        account = self.room.broker.account()
-        snapshot = BrokerSnapshot(
-            as_of=clock.now_at,
-            session=session,
-            account=account,
-            positions=tuple(self.room.broker.positions()),
-            open_orders=tuple(self.room.broker.open_orders()),
-        )
-        plans = [
-            plan.record
-            for plan in self.room.journal.read_many([self._plan_key(plan_set, name) for name in plan_set.plan_ids], TradePlan)
-        ]
-        counts: Counter[str] = Counter(plans=len(plans))
-        self._exit(plans, desk, clock, account, counts)
-        self._enter(plans, desk, snapshot, clock, counts)
-        if counts["denied"] or desk.outbox:
+        morning = Morning(VenueSync.read(self.room, desk), trigger.market, session)
+        morning.exit([plan for plan in plans if plan.action is PlanAction.EXIT])
+        morning.enter([plan for plan in plans if plan.action is PlanAction.ENTER])
+        if desk.outbox:
             deliver_waiting(self.room.journal, self.room.notifier)
-        return RunOutcome(", ".join(f"{count} {name}" for name, count in counts.items()), dict(counts), plan_set.input_sha256)
+        counts = {"plans": len(plans), **morning.counts}
+        return RunOutcome(", ".join(f"{count} {name}" for name, count in counts.items()), counts, plan_set.input_sha256)
 
-    def _previous_session(self, market: Market, session: date) -> date | None:
-        """The session before `session` by the broker's calendar; None when today is no session."""
+    def _previous_session(self, market: Market, session: date, clock: MarketClock) -> date | None:
+        """The session before `session` by the broker's calendar; None when today is no session.
+
+        Raises RunRefused once the opening auction takes no more orders: an order sent then would fill in the next one.
+        """
         if market is Market.CRYPTO:
             return session - timedelta(days=1)
-        sessions = [hours.session for hours in self.room.broker.calendar(session - timedelta(days=10), session)]
-        return sessions[-2] if len(sessions) >= 2 and sessions[-1] == session else None
+        hours = self.room.broker.calendar(session - timedelta(days=10), session)
+        if len(hours) < 2 or hours[-1].session != session:
+            return None
+        if clock.now_at >= hours[-1].opens_at - AUCTION_CLOSES_BEFORE:
+            raise RunRefused(f"the opening auction of {session} takes no more orders: its plans are not placed")
+        return hours[-2].session
 
     def _plan_set(self, market: Market, session: date, previous: date) -> PlanSet:
         stored = self.room.journal.read(Key("journal", f"PLANSET#{market}", f"{session}"), PlanSet)
@@ -99,55 +100,89 @@ class PlaceOrders:
             raise RunRefused(f"the plans for {session} are from {plan_set.decided_session}, but the session before is {previous}")
         return plan_set
 
-    @staticmethod
-    def _plan_key(plan_set: PlanSet, plan_id: str) -> Key:
-        return Key("journal", f"PLAN#{plan_set.market}#{plan_set.session}", plan_id)
 
-    def _executor(self, clock: MarketClock) -> Executor:
-        return Executor(self.room.journal, self.room.broker, clock.now_at)
+class Morning:
+    """The placing of one session's plans: what the broker showed, what was sent so far, and the view that follows from both."""
 
-    def _exit(self, plans: list[TradePlan], desk: Desk, clock: MarketClock, account: Account, counts: Counter[str]) -> None:
-        keeper = Bookkeeper.of(desk, self.room.journal, self.room.broker)
-        exits = ExitDesk(self._executor(clock), keeper, clock, self.room.desk_name(account))
+    def __init__(self, sync: VenueSync, market: Market, session: date) -> None:
+        self.sync, self.market, self.session = sync, market, session
+        self.journal, self.parameters = sync.room.journal, sync.desk.parameters
+        self.counts: Counter[str] = Counter()
+
+    def exit(self, plans: Sequence[TradePlan]) -> None:
+        """Begin every planned exit; those whose shares are free already are sent."""
+        exits = ExitDesk(self.sync)
         for plan in plans:
-            if plan.action is not PlanAction.EXIT or plan.symbol not in keeper.positions:
-                continue
-            exits.begin(plan.symbol, plan.plan_id, plan.exit_rule or ExitRule.SIGNAL, plan.reason)
-            counts["exits"] += exits.advance(plan.symbol) is not None
+            if plan.symbol in self.sync.keeper.positions:
+                exits.begin(plan.symbol, plan.plan_id, plan.exit_rule or ExitRule.SIGNAL, plan.reason)
+                self.counts["exits"] += exits.advance(plan.symbol) is not None
 
-    def _enter(
-        self, plans: list[TradePlan], desk: Desk, snapshot: BrokerSnapshot, clock: MarketClock, counts: Counter[str]
-    ) -> None:
-        entries = [plan for plan in plans if plan.action is PlanAction.ENTER]
-        if not entries:
+    def enter(self, plans: Sequence[TradePlan]) -> None:
+        """Send every entry that still passes every check, the most wanted first."""
+        if not plans:
             return
-        quotes = self.room.broker.quotes([plan.symbol for plan in entries], entries[0].market)
-        frozen = self._frozen_symbols(snapshot.session)
-        view = desk_view(desk, snapshot, entries[0].market)
-        for plan in sorted(entries, key=lambda plan: (-plan.priority_score, plan.symbol)):
-            order = entry_order(plan, desk.parameters, self.room.desk_name(snapshot.account), clock)
-            known = self.room.journal.read(order.key, OrderRecord)
-            checks = () if known else self._checks(plan, view, desk, quotes)
-            failed = [check for check in checks if not check.passed]
-            if plan.symbol in frozen or failed:
-                counts["denied"] += self._deny(plan, checks, _why(failed, plan.symbol in frozen), clock)
-                continue
-            placed = self._executor(clock).place(order).record
-            counts["rejected" if placed.state is OrderState.REJECTED else "orders"] += 1
-            if placed.state is not OrderState.REJECTED:
-                view = with_order(view, placed)
+        quotes = self.sync.room.broker.quotes([plan.symbol for plan in plans], self.market)
+        frozen = self._frozen_symbols()
+        view = self._view()
+        for plan in sorted(plans, key=lambda plan: (-plan.priority_score, plan.symbol)):
+            order = entry_order(plan, self.parameters, self.sync.desk_name, self.sync.reading.clock)
+            if self.journal.read(order.key, OrderRecord) is None:
+                checks = self._checks(plan, view, quotes)
+                failed = [check for check in checks if not check.passed]
+                if plan.symbol in frozen or failed:
+                    self._deny(plan, checks, _why(failed, plan.symbol in frozen))
+                    continue
+            view = self._after(view, self._send(order))
 
-    def _checks(self, plan: TradePlan, view: DeskView, desk: Desk, quotes: Mapping[str, Quote]) -> tuple[CheckResult, ...]:
+    def _send(self, order: OrderRecord) -> OrderRecord:
+        placed = self.sync.executor.place(order)
+        self.sync.keeper.orders[order.client_order_id] = placed
+        state = placed.record.state
+        self.counts["rejected" if state is OrderState.REJECTED else "unknown" if state.is_in_flight else "orders"] += 1
+        return placed.record
+
+    def _after(self, view: DeskView, placed: OrderRecord) -> DeskView:
+        """The view once an order went out. One that filled at once shows in a new reading; until then it counts as working."""
+        if placed.state is OrderState.REJECTED:
+            return view
+        if placed.state.is_terminal:
+            self.sync.read_again()
+            if self.sync.venue_position(placed.symbol) is not None:
+                return self._view()
+            placed = placed.model_copy(update={"state": OrderState.ACCEPTED})
+        counters = view.counters or DayCounters(market=self.market, session=self.session)
+        counted = counters.model_copy(update={"orders_count": counters.orders_count + 1})
+        return replace(view, live_orders=(*view.live_orders, placed), counters=counted)
+
+    def _view(self) -> DeskView:
+        """What the checks may know: our projections for terms, the broker's reading for exposure."""
+        desk, keeper = self.sync.desk, self.sync.keeper
+        transfers = desk.snapshot.record.transfers_usd if desk.snapshot and desk.snapshot.record.session == self.session else ZERO
+        snapshot = self.sync.reading.snapshot(self.market).model_copy(update={"transfers_usd": transfers + keeper.transfers_usd})
+        counters = self.journal.read(DayCounters(market=self.market, session=self.session).key, DayCounters)
+        same_day = counters is not None and counters.record.session == self.session
+        return DeskView(
+            as_of=snapshot.as_of,
+            snapshot=snapshot,
+            positions=tuple(stored.record for stored in keeper.positions.values()),
+            live_orders=tuple(stored.record for stored in keeper.orders.values() if not stored.record.state.is_terminal),
+            counters=counters.record if counters is not None and same_day else None,
+            sessions_held={},
+            sectors=desk.sectors,
+            is_halted=desk.is_halted,
+        )
+
+    def _checks(self, plan: TradePlan, view: DeskView, quotes: Mapping[str, Quote]) -> tuple[CheckResult, ...]:
         """The risk chain again, with the halt switch read anew: after a halt no entry leaves."""
-        halt = read_halt(self.room.journal)
+        halt = read_halt(self.journal)
         fresh = replace(view, is_halted=halt is not None and halt.record.is_halted)
-        return recheck(plan, fresh, desk.parameters, quotes.get(plan.symbol))
+        return recheck(plan, fresh, self.parameters, quotes.get(plan.symbol))
 
-    def _frozen_symbols(self, session: date) -> set[str]:
-        breaks = [stored.record for stored in self.room.journal.query("journal", f"BREAK#{session}")]
+    def _frozen_symbols(self) -> set[str]:
+        breaks = [stored.record for stored in self.journal.query("journal", f"BREAK#{self.session}")]
         return {found.symbol for found in breaks if isinstance(found, Break) and found.consequence is Consequence.FREEZE}
 
-    def _deny(self, plan: TradePlan, checks: tuple[CheckResult, ...], reason: str, clock: MarketClock) -> int:
+    def _deny(self, plan: TradePlan, checks: tuple[CheckResult, ...], reason: str) -> None:
         denial = Denial(
             plan_id=plan.plan_id,
             market=plan.market,
@@ -155,32 +190,11 @@ class PlaceOrders:
             symbol=plan.symbol,
             checks=checks,
             reason=reason,
-            denied_at=clock.now_at,
+            denied_at=self.sync.now,
         )
-        if self.room.journal.read(denial.key, Denial) is None:
-            self.room.journal.commit([Create(denial)])
-        return 1
-
-
-def desk_view(desk: Desk, snapshot: BrokerSnapshot, market: Market) -> DeskView:
-    """What the decision may know of the desk: our projections for terms, the broker's snapshot for exposure."""
-    return DeskView(
-        as_of=snapshot.as_of,
-        snapshot=snapshot,
-        positions=tuple(stored.record for stored in desk.positions.values()),
-        live_orders=tuple(stored.record for stored in desk.orders.values() if not stored.record.state.is_terminal),
-        counters=desk.counters_of(market, snapshot.session),
-        sessions_held={},
-        sectors=desk.sectors,
-        is_halted=desk.is_halted,
-    )
-
-
-def with_order(view: DeskView, placed: OrderRecord) -> DeskView:
-    """The view after an order went out, filled already or not: the snapshot was taken before it."""
-    counters = view.counters or DayCounters(market=placed.market, session=placed.session)
-    counted = counters.model_copy(update={"orders_count": counters.orders_count + 1})
-    return replace(view, live_orders=(*view.live_orders, placed), counters=counted)
+        if self.journal.read(denial.key, Denial) is None:
+            self.journal.commit([Create(denial)])
+        self.counts["denied"] += 1
 
 
 def entry_order(plan: TradePlan, parameters: ParameterSet, name: str, clock: MarketClock) -> OrderRecord:

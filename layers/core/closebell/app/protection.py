@@ -34,16 +34,27 @@ def is_whole(quantity_shares: Decimal) -> bool:
     return quantity_shares == quantity_shares.to_integral_value()
 
 
-def protective_order(position: Position, desk_name: str, now: datetime) -> OrderRecord:
+def stop_price_usd(position: Position) -> Decimal:
+    """Where the position's stop lies, on the price step."""
+    frac = position.stop_loss_frac or ExitTerms().stop_loss_frac
+    return round_price(position.average_entry_price_usd * (1 - frac))
+
+
+def target_price_usd(position: Position) -> Decimal:
+    """Where the position's target lies, on the price step."""
+    frac = position.take_profit_frac or ExitTerms().take_profit_frac
+    return round_price(position.average_entry_price_usd * (1 + frac))
+
+
+def protective_order(position: Position, attempt_count: int, desk_name: str, now: datetime) -> OrderRecord:
     """The order that protects all we own of a position; its id comes from the plan that opened it and the attempt."""
-    purpose = Purpose(position.plan_id, OrderLeg.PROTECT, position.protections_count + 1, position.market.date_of(now))
+    purpose = Purpose(position.plan_id, OrderLeg.PROTECT, attempt_count, position.market.date_of(now))
     request = _request(position, purpose.order_id(desk_name, position.market))
     return order_intent(request, purpose, position.sector, now, Decimal(0))
 
 
 def _request(position: Position, client_order_id: str) -> OrderRequest:
-    usual, entry = ExitTerms(), position.average_entry_price_usd
-    stop = round_price(entry * (1 - (position.stop_loss_frac or usual.stop_loss_frac)))
+    stop = stop_price_usd(position)
     simple = OrderRequest(
         client_order_id=client_order_id,
         market=position.market,
@@ -58,8 +69,7 @@ def _request(position: Position, client_order_id: str) -> OrderRequest:
         limit = round_price(stop * (1 - CRYPTO_STOP_SLIP_FRAC))
         change = {"order_type": OrderType.STOP_LIMIT, "time_in_force": TimeInForce.GTC, "limit_price_usd": limit}
     elif is_whole(position.quantity_shares):
-        target = round_price(entry * (1 + (position.take_profit_frac or usual.take_profit_frac)))
-        change = {"order_type": OrderType.LIMIT, "time_in_force": TimeInForce.GTC, "limit_price_usd": target}
+        change = {"order_type": OrderType.LIMIT, "time_in_force": TimeInForce.GTC, "limit_price_usd": target_price_usd(position)}
         change["order_class"] = OrderClass.OCO
     else:
         change = {}

@@ -1,6 +1,7 @@
 """Every scheduled run leaves a record: started, finished, with which code and outcome. A run that was done is not redone."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from closebell.app.alerts import raise_alert
@@ -49,7 +50,8 @@ class RunLog:
         try:
             outcome = _with_one_repeat(work)
         except Exception as error:
-            self._fail(stored, trigger, error)
+            with suppress(ClosebellError):  # what went wrong first must reach the caller, also when it cannot be written down
+                self._fail(stored, trigger, error)
             raise
         return self._finish(stored, RunState.COMPLETED, outcome)
 

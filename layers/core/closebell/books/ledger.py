@@ -12,6 +12,7 @@ from closebell.model.broker import Side
 from closebell.model.decision import ExitRule, TradePlan
 
 ZERO = Decimal(0)
+SHARE_STEP = Decimal("1e-9")
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,10 @@ def book_fill(position: Position, fill: Fill, exit_rule: ExitRule = ExitRule.MAN
     return _sold(position, fill, fill.quantity_shares, exit_rule)
 
 
-def book_quantity_change(position: Position, change_shares: Decimal) -> Booking:
-    """A change of quantity without a trade: a crypto fee taken in the asset, a split's new shares.
-
-    A loss of shares comes out of the newest lot first (a fee belongs to the buy it was charged on); a gain is spread over
-    the lots in proportion, so that cost stays the same.
-    """
-    if change_shares >= 0:
-        return Booking(_grown(position, change_shares))
+def book_asset_fee(position: Position, fee_shares: Decimal) -> Booking:
+    """A fee taken in the asset: it comes out of the newest lot first, because it belongs to the buy it was charged on."""
     lots = list(position.lots)
-    missing = -change_shares
+    missing = fee_shares
     while missing > 0 and lots:
         newest = lots.pop()
         if newest.quantity_shares > missing:
@@ -81,16 +76,32 @@ def book_quantity_change(position: Position, change_shares: Decimal) -> Booking:
     return _settled(position.model_copy(update={"lots": tuple(lots), "external_shares": external}))
 
 
-def _grown(position: Position, change_shares: Decimal) -> Position:
-    held = position.quantity_shares
-    if not held:
-        return position.model_copy(update={"external_shares": position.external_shares + change_shares})
-    factor = (held + change_shares) / held
-    lots = [
-        lot.model_copy(update={"quantity_shares": lot.quantity_shares * factor, "price_usd": lot.price_usd / factor})
+def book_split(position: Position, change_shares: Decimal) -> Booking:
+    """New shares for old, for us and for the owner alike: the broker tells the change of the whole holding.
+
+    What was paid stays the same, so prices go the other way.
+    """
+    before = position.quantity_shares + position.external_shares
+    after = before + change_shares
+    if before <= 0 or after < 0:
+        return Booking(position)
+
+    def scaled(shares: Decimal) -> Decimal:
+        return (shares * after / before).quantize(SHARE_STEP)
+
+    lots = tuple(
+        lot.model_copy(update={"quantity_shares": scaled(lot.quantity_shares), "price_usd": lot.price_usd * before / after})
         for lot in position.lots
-    ]
-    return position.model_copy(update={"lots": tuple(lots)})
+        if after and scaled(lot.quantity_shares)
+    )
+    owned = sum((lot.quantity_shares for lot in lots), ZERO)
+    changes = {
+        "lots": lots,
+        "external_shares": after - owned,
+        "bought_shares": scaled(position.bought_shares),
+        "sold_shares": scaled(position.sold_shares),
+    }
+    return _settled(position.model_copy(update=changes))
 
 
 def _bought(position: Position, fill: Fill) -> Position:

@@ -107,11 +107,11 @@ def _difference(
     return Difference(found, after)
 
 
-def unknown_orders(venue_orders: Iterable[VenueOrder], known_ids: Iterable[str], session: date, at: datetime) -> list[Break]:
-    """Open orders at the broker that carry our prefix although no intent of ours explains them."""
+def unknown_orders(venue_orders: Iterable[VenueOrder], known_ids: Iterable[str], session: date, at: datetime) -> dict[str, Break]:
+    """Open orders at the broker that carry our prefix although no intent in `known_ids` explains them, by our id."""
     known = set(known_ids)
-    return [
-        Break(
+    return {
+        order.client_order_id: Break(
             session=session,
             break_kind=BreakKind.UNKNOWN_ORDER,
             symbol=order.symbol,
@@ -123,4 +123,4 @@ def unknown_orders(venue_orders: Iterable[VenueOrder], known_ids: Iterable[str],
         )
         for order in venue_orders
         if is_our_order_id(order.client_order_id) and order.client_order_id not in known
-    ]
+    }

@@ -41,7 +41,7 @@ class Exposure:
     """
 
     equity_usd: Decimal
-    last_equity_usd: Decimal
+    day_loss_frac: Decimal | None
     buying_power_usd: Decimal
     values_usd: Mapping[str, Decimal]
     sectors: Mapping[str, str]
@@ -98,7 +98,7 @@ def exposure_of(desk: DeskView) -> Exposure | None:
     account = desk.snapshot.account
     return Exposure(
         equity_usd=account.equity_usd,
-        last_equity_usd=account.last_equity_usd,
+        day_loss_frac=desk.snapshot.day_loss_frac if account.last_equity_usd > 0 else None,
         buying_power_usd=account.buying_power_usd - sum((claim.unseen_usd for claim in claims), Decimal(0)),
         values_usd=values,
         sectors={claim.symbol: claim.sector for claim in claims},

@@ -107,10 +107,9 @@ def check_daily_loss(case: EntryCase) -> CheckResult:
     limit = case.limits.daily_loss_frac_max
     if case.exposure is None:
         return _unmeasured("daily_loss", limit, "of last equity", "the broker could not be read")
-    before = case.exposure.last_equity_usd
-    if before <= 0:
+    if case.exposure.day_loss_frac is None:
         return _not_asked("daily_loss", limit, "of last equity", "no equity at the last close")
-    return _at_most("daily_loss", max(before - case.exposure.equity_usd, _ZERO) / before, limit, "of last equity")
+    return _at_most("daily_loss", case.exposure.day_loss_frac, limit, "of last equity")
 
 
 def check_orders_per_session(case: EntryCase) -> CheckResult:

@@ -77,6 +77,7 @@ class Position(Record):
     minimum_hold_sessions: int | None = None
     external_shares: Decimal = Decimal(0)
     protections_count: int = 0
+    vanished_stops_count: int = 0
     exit_plan_id: str = ""
     exit_attempts_count: int = 0
     exit_rule: ExitRule | None = None

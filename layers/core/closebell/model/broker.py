@@ -3,7 +3,7 @@
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from closebell.model.instruments import Market
 from closebell.model.record import Instant, Key, Record, Value
@@ -198,7 +198,10 @@ class CashActivity(Value):
 
 
 class BrokerSnapshot(Record):
-    """One complete reading of the broker: exposure is computed from this and from nothing else."""
+    """One complete reading of the broker: exposure is computed from this and from nothing else.
+
+    `transfers_usd` is what the owner paid in (or took out, negative) since the session began.
+    """
 
     kind: ClassVar[str] = "broker_snapshot"
 
@@ -207,7 +210,13 @@ class BrokerSnapshot(Record):
     account: Account
     positions: tuple[VenuePosition, ...]
     open_orders: tuple[VenueOrder, ...]
-    source: Literal["reconcile"] = "reconcile"
+    transfers_usd: Decimal = Decimal(0)
+
+    @property
+    def day_loss_frac(self) -> Decimal:
+        """What was lost since the last close, as a fraction of equity then; transfers are neither loss nor gain."""
+        before = self.account.last_equity_usd
+        return max(before - (self.account.equity_usd - self.transfers_usd), Decimal(0)) / before if before > 0 else Decimal(0)
 
     @property
     def key(self) -> Key:

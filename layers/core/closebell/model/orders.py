@@ -131,6 +131,7 @@ class OrderRecord(Record):
     updated_at: Instant
     submit_deadline_at: Instant
     sent_count: int = 0
+    is_cancel_asked: bool = False
     venue_order_id: str | None = None
     venue_leg_order_ids: tuple[str, ...] = ()
     filled_quantity_shares: Decimal = Decimal(0)

@@ -1,0 +1,135 @@
+"""Differences between our books and the broker's: named, told, and acted on, in that order.
+
+The alert is committed before the books change, so that a run killed in between never repairs in silence.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+
+from closebell.app.alerts import alert_changes
+from closebell.app.control import halt_desk
+from closebell.app.venue_reading import require_whole_positions
+from closebell.app.venue_sync import VenueSync
+from closebell.books.reconciliation import Difference, asset_fees, compare_positions, unknown_orders
+from closebell.model.books import Break, BreakKind, Consequence
+from closebell.model.operations import Alert, Priority
+from closebell.model.orders import OrderRecord, order_key
+from closebell.ports.journal import Create
+
+
+def settle_differences(sync: VenueSync, session: date) -> int:
+    """Compare both sides and act on what differs; returns how many breaks are new.
+
+    A difference counts only when a second reading shows it too. Raises BrokerUnavailable when the position list is not whole.
+    """
+    differences = _differences(sync, session)
+    if differences:
+        sync.read_again()
+        differences = _differences(sync, session)
+    _require_whole(sync, differences)
+    strangers = _strangers(sync, session)
+    others = [*_trades_by_hand(sync, session), *_orphans(sync, session), *strangers]
+    new = [found for found in (*(difference.found for difference in differences), *others) if _is_new(sync, found)]
+    if new:
+        _alert(sync, new, session)
+    for difference in differences:
+        sync.keeper.hold(
+            difference.found.symbol, difference.position, [Create(difference.found)] if difference.found in new else []
+        )
+    for found in others:
+        if found in new:
+            sync.room.journal.commit([Create(found)])
+    for stranger in strangers:
+        halt_desk(sync.room.journal, stranger.note, "reconcile", sync.now)
+    return len(new)
+
+
+def _differences(sync: VenueSync, session: date) -> list[Difference]:
+    """What differs after fees taken in the asset, in symbols where nothing of ours is between two states."""
+    fees = asset_fees({symbol: stored.record for symbol, stored in sync.keeper.positions.items()}, sync.reading.positions)
+    for symbol, fee_shares in fees.items():
+        if not sync.is_settling(symbol):
+            sync.keeper.charge_asset_fee(symbol, fee_shares)
+    ours = {symbol: stored.record for symbol, stored in sync.keeper.positions.items()}
+    found = compare_positions(ours, sync.reading.positions, sync.desk.sectors, session, sync.now)
+    return [difference for difference in found if not sync.is_settling(difference.found.symbol)]
+
+
+def _require_whole(sync: VenueSync, differences: Sequence[Difference]) -> None:
+    missing = [one.found for one in differences if one.found.theirs_shares < one.found.ours_shares]
+    if missing:
+        require_whole_positions(sync.reading, sum((_cost_usd(sync, found) for found in missing), Decimal(0)))
+
+
+def _cost_usd(sync: VenueSync, found: Break) -> Decimal:
+    """What our books paid for the shares that the broker does not show."""
+    stored = sync.keeper.positions.get(found.symbol)
+    price = stored.record.average_entry_price_usd if stored else Decimal(0)
+    return (found.ours_shares - found.theirs_shares) * price
+
+
+def _trades_by_hand(sync: VenueSync, session: date) -> list[Break]:
+    """The owner's own trades, booked in this run: no difference is left, but nothing of it was our doing."""
+    note = "traded by hand at the broker: counted in exposure, never sold by us"
+    return [_explained(sync, symbol, session, Consequence.EXTERNAL, note) for symbol in sorted(sync.keeper.external_symbols)]
+
+
+def _orphans(sync: VenueSync, session: date) -> list[Break]:
+    """Fills of orders with our id whose intent or plan is lost."""
+    return [
+        _explained(
+            sync, symbol, session, Consequence.FREEZE, f"order {order_id} is ours, but its record is lost: taken as the owner's"
+        )
+        for symbol, order_id in sorted(sync.keeper.orphans.items())
+    ]
+
+
+def _explained(sync: VenueSync, symbol: str, session: date, consequence: Consequence, note: str) -> Break:
+    stored, venue = sync.keeper.positions.get(symbol), sync.venue_position(symbol)
+    owned = stored.record.quantity_shares if stored else Decimal(0)
+    return Break(
+        session=session,
+        break_kind=BreakKind.QUANTITY_DIFFERS if owned else BreakKind.UNKNOWN_POSITION,
+        symbol=symbol,
+        ours_shares=owned,
+        theirs_shares=venue.quantity_shares if venue else Decimal(0),
+        consequence=consequence,
+        detected_at=sync.now,
+        note=note,
+    )
+
+
+def _strangers(sync: VenueSync, session: date) -> list[Break]:
+    """Open orders in our name without an intent; one that another run has just placed has its intent in the journal."""
+    found = unknown_orders(sync.reading.open_orders, sync.keeper.orders, session, sync.now)
+    return [one for order_id, one in found.items() if sync.room.journal.read(order_key(order_id), OrderRecord) is None]
+
+
+def _is_new(sync: VenueSync, found: Break) -> bool:
+    return sync.room.journal.read(found.key, Break) is None
+
+
+def _alert(sync: VenueSync, breaks: Sequence[Break], session: date) -> None:
+    """One alert for everything found in this run, however much it is."""
+    names = sorted(f"{found.break_kind} {found.symbol}" for found in breaks)
+    kinds = Counter(str(found.break_kind) for found in breaks)
+    lines = [
+        f"{found.symbol}: {found.break_kind}, ours {found.ours_shares}, theirs {found.theirs_shares} "
+        f"-> {found.consequence}: {found.note}"
+        for found in breaks
+    ]
+    alert = Alert(
+        alert_id=f"breaks-{session}-{hashlib.sha256('|'.join(names).encode()).hexdigest()[:12]}",
+        priority=Priority.URGENT if any(found.consequence is not Consequence.EXTERNAL for found in breaks) else Priority.WARNING,
+        subject="Books differ from the broker: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
+        body="\n".join(lines),
+        created_at=sync.now,
+        runbook="breaks",
+    )
+    changes = alert_changes(sync.room.journal, alert)
+    if changes:
+        sync.room.journal.commit(changes)
+        sync.counts["alerts"] += 1
