@@ -16,7 +16,7 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,
 
 -include infra/build.mk
 
-.PHONY: help setup demo test check build profile conformance browser lock clean
+.PHONY: help setup demo test check build profile simulate conformance browser lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/\1|\2/' | \
@@ -45,6 +45,9 @@ check: setup template-lint  ## ruff, mypy, import contracts, style, template
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/style
+
+simulate: setup  ## rehearse 50 000 plan-days with every fault: SEEDS=0:5000, SESSIONS=10, FAULTS=all
+	@$(BIN)/closebell simulate --seeds $(or $(SEEDS),0:5000) --sessions $(or $(SESSIONS),10) --faults $(or $(FAULTS),all)
 
 conformance: setup  ## the exchange contract suite against Alpaca's paper API, keys from the environment
 	$(BIN)/python -m infra.local.conformance

@@ -104,7 +104,7 @@ class ExchangeProcess:
 
 
 def named_broker() -> DemoBroker | None:
-    """The broker that `ALPACA_TRADING_URL`, `ALPACA_DATA_URL`, `ALPACA_KEY_ID` and `ALPACA_SECRET_KEY` name; None when none is."""
+    """The broker that `ALPACA_TRADING_URL`, `ALPACA_DATA_URL`, `ALPACA_KEY_ID`, `ALPACA_SECRET_KEY` name; None if none is."""
     trading_url = os.environ.get("ALPACA_TRADING_URL", "").rstrip("/")
     if not trading_url:
         return None

@@ -80,9 +80,19 @@ class ScheduleRunner:
         for firing in firings(schedules, max(start, self._progress.reached_at), end):
             if not self._progress.is_done(firing):
                 self._clock.advance(firing.at)
-                invocation = self.invoke(firing)
+                invocation = self._deliver(firing)
                 self._progress.record(firing)
                 yield invocation
+
+    def _deliver(self, firing: Firing) -> Invocation:
+        """Invoke, and repeat a run that failed as often as Lambda would (Lambda waits a minute or two in between)."""
+        invocation = self.invoke(firing)
+        for _ in range(firing.schedule.retries_count):
+            if invocation.error is None:
+                break
+            self._clock.advance(firing.at)  # a broker that is gone stops the day here, before the firing counts as done
+            invocation = self.invoke(firing)
+        return invocation
 
     def invoke(self, firing: Firing) -> Invocation:
         """Deliver one firing and wait for the answer. Raises RunnerStopped."""

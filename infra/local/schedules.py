@@ -25,12 +25,19 @@ SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
 _REPEATED_HOUR = timedelta(hours=1, minutes=1)
 
 
+LAMBDA_RETRIES_COUNT = 2
+"""How often Lambda repeats a failed asynchronous run unless it is told otherwise."""
+
+
 class ScheduleUnreadable(ValueError):
     """A schedule uses something this reader does not know; better no day than a wrong one."""
 
 
 class Schedule(NamedTuple):
-    """One enabled schedule. `cron` has five fields and is read in `zone`; `input_text` is the event before substitution."""
+    """One enabled schedule. `cron` has five fields and is read in `zone`; `input_text` is the event before substitution.
+
+    `retries_count` is how often Lambda repeats a run that failed, as the template's EventInvokeConfig has it.
+    """
 
     name: str
     function_id: str
@@ -39,6 +46,7 @@ class Schedule(NamedTuple):
     cron: str
     zone: ZoneInfo
     input_text: str
+    retries_count: int = 0
 
 
 class Firing(NamedTuple):
@@ -69,6 +77,12 @@ def read_schedules(template: Mapping[str, Any], parameters: Mapping[str, str]) -
         if resource["Type"] == "AWS::Scheduler::Schedule"
         and _resolve(resource["Properties"].get("State", "ENABLED"), values, transformed.get("Conditions", {})) == "ENABLED"
     ]
+    retries = {
+        name: int(resource["Properties"].get("EventInvokeConfig", {}).get("MaximumRetryAttempts", LAMBDA_RETRIES_COUNT))
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }
+    schedules = [schedule._replace(retries_count=retries[schedule.function_id]) for schedule in schedules]
     order = {(run.function, run.market): place for place, run in enumerate(SCHEDULES)}
     return sorted(schedules, key=lambda schedule: order.get((schedule.function, schedule.market), len(order)))
 

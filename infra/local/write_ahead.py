@@ -16,6 +16,7 @@ in the minute after a deployment is made safe by a snapshot instead of the log, 
 Safe against the end of the process, not of the machine: nothing waits for the disk.
 """
 
+import errno
 import json
 import os
 import re
@@ -234,9 +235,21 @@ class DurableApp:
             self.checkpoint(complete=True)
             return
         entry = request.encode()
-        os.write(self._log_fd, entry)
+        self._append(entry)
         self._log_bytes += len(entry)
         self._deployment_changed |= "/2015-03-31/" in request.path or "/2018-10-31/" in request.path
+
+
+    def _append(self, entry: bytes) -> None:
+        """Write all of an entry or none of it: half an entry would hide every one after it. Raises OSError on a full disk."""
+        size = os.fstat(self._log_fd).st_size
+        try:
+            written = os.write(self._log_fd, entry)
+            if written < len(entry):
+                raise OSError(errno.ENOSPC, "the disk of the local stack is full")
+        except OSError:
+            os.ftruncate(self._log_fd, size)
+            raise
 
 
 def _request(scope: Scope, body: bytes) -> LoggedRequest:

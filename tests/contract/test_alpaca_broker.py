@@ -282,7 +282,9 @@ def test_pages_that_do_not_end_are_an_error_not_a_loop(venue: ScriptedVenue, bro
         broker.open_orders()
 
 
-@pytest.mark.parametrize("broken", [without(fill(), "id"), fill(price=None), fill(side="?"), without(cash(), "date")], ids=str)
+@pytest.mark.parametrize(
+    "broken", [without(fill(), "id"), fill(price=None), fill(side="?"), without(cash(id="undated"), "date")], ids=str
+)
 def test_one_unreadable_activity_fails_the_whole_reading(
     venue: ScriptedVenue, broker: AlpacaBroker, broken: dict[str, object]
 ) -> None:

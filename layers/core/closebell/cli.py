@@ -8,12 +8,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from closebell.adapters.system_clock import SystemClock
 from closebell.app.control import confirm_resume, halt_desk, request_resume, store_parameters
 from closebell.app.desk import load_desk
 from closebell.app.explain import find_decisions, find_denial
 from closebell.configuration import read_parameters
 from closebell.model.decision_document import DecisionDocument
-from closebell.model.errors import ClosebellError, DataError
+from closebell.model.errors import ClosebellError, ConfigurationError, DataError
 from closebell.model.instruments import Market
 from closebell.reports.explanation import explain_decision
 from closebell.strategies import STRATEGIES
@@ -77,7 +78,7 @@ def configure(
     """Check a configuration and make it the desk's current one."""
     try:
         text = file.read_text()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         fail(error)
     try:
         parameters = store_parameters(operator_desk(stack).journal, read_parameters(text, STRATEGIES))
@@ -90,6 +91,8 @@ def configure(
 @app.command()
 def halt(reason: Annotated[str, typer.Argument(help="Why; it is shown wherever the desk is shown.")], stack: Stack) -> None:
     """Stop at once: no order that increases risk leaves from now on; exits and stops keep working."""
+    if not reason.strip():
+        fail(ConfigurationError("say why: the reason is what everybody sees while the desk is halted"))
     try:
         desk = operator_desk(stack)
         new = halt_desk(desk.journal, reason, getpass.getuser(), desk.clock.now())
@@ -102,19 +105,20 @@ def halt(reason: Annotated[str, typer.Argument(help="Why; it is shown wherever t
 def resume(stack: Stack, code: Annotated[str, typer.Option(help="The code that the first call printed.")] = "") -> None:
     """Resume after a halt, in two steps: the first call prints a code, the second repeats it within 15 minutes."""
     try:
-        _resume(operator_desk(stack), code)
+        _resume(operator_desk(stack), stack, code)
     except ClosebellError as error:
         fail(error)
 
 
-def _resume(desk: OperatorDesk, code: str) -> None:
+def _resume(desk: OperatorDesk, stack: str, code: str) -> None:
     now = desk.clock.now()
     if code:
         resumed = confirm_resume(desk.journal, code, getpass.getuser(), now)
         typer.echo(resumed.reason)
         return
     waiting = request_resume(desk.journal, secrets.token_hex(3), now)
-    typer.echo(f"halted because: {waiting.reason} (by {waiting.by})\nto resume: closebell resume --code {waiting.resume_code}")
+    typer.echo(f"halted because: {waiting.reason} (by {waiting.by})")
+    typer.echo(f"to resume: closebell resume --stack {stack} --code {waiting.resume_code}")
 
 
 @app.command()
@@ -137,6 +141,28 @@ def status(stack: Stack) -> None:
             f"  {position.symbol:<8}{position.quantity_shares:>12f} at ${position.average_entry_price_usd:,.2f}  {position.state}"
         )
     typer.echo(f"{len(desk.orders)} live orders, {len(desk.outbox)} alerts waiting")
+
+
+@app.command()
+def simulate(
+    seeds: Annotated[str, typer.Option(help="A:B, the last one left out.")] = "0:20",
+    sessions: Annotated[int, typer.Option(min=1, help="Sessions a seed.")] = 10,
+    faults: Annotated[str, typer.Option(help="all, none, or names with commas between.")] = "all",
+    seed: Annotated[int | None, typer.Option(help="One seed instead of many.")] = None,
+    trace: Annotated[bool, typer.Option(help="With --seed: show everything that happened.")] = False,
+) -> None:
+    """Rehearse the desk on seeded markets with faults at every port, and check its invariants after every step."""
+    from closebell.rehearsal.command import rehearse, seeds_of, trail  # the other commands need not load the use cases
+
+    try:
+        chosen = seeds_of(seeds) if seed is None else range(seed, seed + 1)
+        violations = rehearse(chosen, sessions, faults, typer.echo, SystemClock().now)
+        for line in trail(chosen.start, sessions, faults) if trace and seed is not None else ():
+            typer.echo(line)
+    except ClosebellError as error:
+        fail(error)
+    if violations:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

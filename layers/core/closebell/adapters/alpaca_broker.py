@@ -111,7 +111,7 @@ class AlpacaBroker:
         found: dict[str, VenueOrder] = {}
         query: dict[str, str | int] = {"status": "open", "limit": ORDERS_A_PAGE, "direction": "asc", "nested": "true"}
         for _ in range(PAGES_MAX):
-            page = self._trading.read("/orders", query, lambda reply: items_of(reply, order_of))
+            page = self._trading.read("/orders", query, lambda reply: items_of(_single_symbol(reply), order_of))
             fresh = {order.venue_order_id: order for order in page if order.venue_order_id not in found}
             found |= fresh
             if len(page) < ORDERS_A_PAGE:
@@ -229,3 +229,10 @@ def _require_host_of_mode(trading_origin: str, paper: bool) -> None:
         raise ConfigurationError(f"this desk is set to paper, but its trading URL is the live one ({trading_origin}); use https://{PAPER_HOST}")
     if not paper and host == PAPER_HOST:
         raise ConfigurationError(f"this desk is set to live, but its trading URL is the paper one ({trading_origin}); use https://{LIVE_HOST}")
+
+
+def _single_symbol(reply: Any) -> Any:
+    """The list without multi-leg option orders: they name no symbol, and closebell sends none."""
+    if not isinstance(reply, list):
+        return reply
+    return [row for row in reply if not (isinstance(row, dict) and row.get("order_class") == "mleg")]

@@ -99,8 +99,8 @@ def send_error(failure: Failure, call: str) -> ClosebellError:
     """What became of a write: refused for good, not accepted yet, or nobody knows."""
     if failure.is_refusal:
         return _refusal_error(failure)
-    if failure.status == 429 or _is_about_the_key(failure):
-        return read_error(failure, call)
+    if failure.status == 429 or _is_about_the_key(failure) or (failure.status == 403 and failure.code is None):
+        return BrokerKeyRefused(_told(failure)) if failure.status != 429 else read_error(failure, call)
     return OutcomeUnknown(f"{call}: {_told(failure)}; it may have been accepted")
 
 
@@ -122,9 +122,8 @@ def _refusal_error(failure: Failure) -> ClosebellError:
 
 
 def _is_about_the_key(failure: Failure) -> bool:
-    if failure.status == 401:
-        return True
-    return failure.status == 403 and failure.code is None and "subscription" not in failure.message
+    """401. A 403 without a code on a read can be a gateway's or a subscription's, and must not halt the desk."""
+    return failure.status == 401
 
 
 def _told(failure: Failure) -> str:

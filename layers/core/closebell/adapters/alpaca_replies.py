@@ -98,7 +98,8 @@ def position_of(fields: Fields) -> VenuePosition:
     value = _optional_decimal(fields, "market_value")
     return VenuePosition(
         symbol=our_symbol(_text(fields, "symbol"), market), market=market, quantity_shares=sign * abs(_decimal(fields, "qty")),
-        available_shares=sign * abs(_decimal(fields, "qty_available")),
+        # without it nothing is known to be free, and nothing is sold
+        available_shares=sign * abs(_optional_decimal(fields, "qty_available") or Decimal(0)),
         average_entry_price_usd=_decimal(fields, "avg_entry_price"),
         market_value_usd=value if value is not None else _decimal(fields, "cost_basis"),
     )
@@ -150,7 +151,13 @@ def _cash_instant(fields: Fields) -> datetime:
     for name in ("transaction_time", "created_at"):
         if (at := _optional_instant(fields, name)) is not None:
             return at
-    return _new_york_instant(_date(fields, "date"), "00:00")
+    if fields.get("date"):
+        return _new_york_instant(_date(fields, "date"), "00:00")
+    activity_id = _text(fields, "id")  # it begins with its date
+    try:
+        return _new_york_instant(datetime.strptime(activity_id[:8], "%Y%m%d").date(), "00:00")  # noqa: DTZ007 - the zone is given
+    except ValueError:
+        raise UnreadableReplyError(f"activity {activity_id!r} has no date") from None
 
 
 def quote_of(symbol: str, fields: Fields) -> Quote | None:

@@ -9,8 +9,8 @@ from closebell.model.errors import ConfigurationError
 
 def stack_outputs(name: str, session: Session | None = None) -> dict[str, str]:
     """A stack's outputs by name. Raises ConfigurationError when the stack cannot be read."""
-    client = (session or Session()).client("cloudformation", config=REPEATABLE)
     try:
+        client = (session or Session()).client("cloudformation", config=REPEATABLE)
         stacks = client.describe_stacks(StackName=name)["Stacks"]
     except (ClientError, BotoCoreError) as error:
         raise ConfigurationError(

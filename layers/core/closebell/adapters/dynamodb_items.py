@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Record)
 
-MEND = "newer code wrote it, deploy that code"
+MEND = "code of another version wrote it; deploy that version"
 
 
 def item_key(key: Key) -> "Item":

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from closebell.app.desk import Desk
 from closebell.books.ledger import Booking, book_asset_fee, book_fill, book_split, external_position, open_position
-from closebell.model.books import Fill, LedgerCursor, Position
+from closebell.model.books import CashTransfer, Fill, LedgerCursor, Position
 from closebell.model.broker import CashActivity, VenueFill
 from closebell.model.decision import ExitRule, TradePlan
+from closebell.model.errors import BrokerUnavailable
 from closebell.model.orders import OrderLeg, OrderRecord, is_our_order_id, order_key
 from closebell.model.record import Key
 from closebell.ports.broker import Broker
@@ -21,9 +22,6 @@ ASSET_FEE_CODES = frozenset({"CFEE", "FEE"})
 
 TRANSFER_CODES = frozenset({"CSD", "CSW", "JNLC", "ACATC"})
 """Cash that came or went without a trade: no profit and no loss."""
-
-
-A_DAY = timedelta(days=1)
 
 
 @dataclass
@@ -38,7 +36,6 @@ class Bookkeeper:
     cursor: Stored[LedgerCursor] | None
     external_symbols: set[str] = field(default_factory=set)
     orphans: dict[str, str] = field(default_factory=dict)
-    transfers_usd: Decimal = Decimal(0)
     booked_count: int = 0
 
     @classmethod
@@ -63,9 +60,7 @@ class Bookkeeper:
             changes += self._book_fill(activity)
         elif activity.symbol is not None and activity.code not in ASSET_FEE_CODES:
             changes += self._split(activity.symbol, activity.quantity_shares)
-        elif activity.code in TRANSFER_CODES and recorded_at - activity.occurred_at < A_DAY:
-            self.transfers_usd += activity.amount_usd
-        cursor = before.with_booked(activity.activity_id, recorded_at)
+        cursor = before.with_booked(activity.activity_id, recorded_at, _transfer(activity))
         changes.append(Replace(cursor, self.cursor.version) if self.cursor else Create(cursor))
         self.journal.commit(changes)
         self.cursor = Stored(cursor, self.cursor.version + 1 if self.cursor else 1)
@@ -134,6 +129,10 @@ class Bookkeeper:
             if venue_order_id == stored.record.venue_order_id or venue_order_id in stored.record.venue_leg_order_ids:
                 return stored
         shown = self.broker.order(venue_order_id)
+        if shown is None and any(stored.record.venue_order_id is None for stored in self.orders.values()):
+            raise BrokerUnavailable(
+                f"the fill of order {venue_order_id} is listed and the order is not: whose it is cannot be told yet"
+            )
         if shown is None or not is_our_order_id(shown.client_order_id):
             return None
         stored_order = self.journal.read(order_key(shown.client_order_id), OrderRecord)
@@ -187,3 +186,9 @@ def _fill_of(activity: VenueFill, order: OrderRecord | None) -> Fill:
         client_order_id=order.client_order_id if order else None,
         plan_id=order.plan_id if order else None,
     )
+
+
+def _transfer(activity: VenueFill | CashActivity) -> CashTransfer | None:
+    if isinstance(activity, CashActivity) and activity.code in TRANSFER_CODES:
+        return CashTransfer(amount_usd=activity.amount_usd, occurred_at=activity.occurred_at)
+    return None

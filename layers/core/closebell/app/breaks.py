@@ -5,19 +5,23 @@ The alert is committed before the books change, so that a run killed in between 
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import date
 from decimal import Decimal
 
 from closebell.app.alerts import alert_changes
 from closebell.app.control import halt_desk
-from closebell.app.venue_reading import require_whole_positions
+from closebell.app.venue_reading import Gone, are_gone
 from closebell.app.venue_sync import VenueSync
-from closebell.books.reconciliation import Difference, asset_fees, compare_positions, unknown_orders
-from closebell.model.books import Break, BreakKind, Consequence
+from closebell.books.reconciliation import FEWER_THAN_OURS, Difference, asset_fees, compare_positions, unknown_orders
+from closebell.model.books import Break, BreakKind, Consequence, Fill, PositionState
 from closebell.model.operations import Alert, Priority
 from closebell.model.orders import OrderRecord, order_key
+from closebell.model.record import Key
 from closebell.ports.journal import Create
+
+NOT_LISTED = "the broker does not list it and its account cannot tell: disputed, nothing is sold"
+QUANTITY_DISPUTES = frozenset({NOT_LISTED, FEWER_THAN_OURS})
 
 
 def settle_differences(sync: VenueSync, session: date) -> int:
@@ -29,7 +33,8 @@ def settle_differences(sync: VenueSync, session: date) -> int:
     if differences:
         sync.read_again()
         differences = _differences(sync, session)
-    _require_whole(sync, differences)
+    differences = _without_lost_rows(sync, differences)
+    _undispute(sync, {difference.found.symbol for difference in differences})
     strangers = _strangers(sync, session)
     others = [*_trades_by_hand(sync, session), *_orphans(sync, session), *strangers]
     new = [found for found in (*(difference.found for difference in differences), *others) if _is_new(sync, found)]
@@ -58,10 +63,49 @@ def _differences(sync: VenueSync, session: date) -> list[Difference]:
     return [difference for difference in found if not sync.is_settling(difference.found.symbol)]
 
 
-def _require_whole(sync: VenueSync, differences: Sequence[Difference]) -> None:
-    missing = [one.found for one in differences if one.found.theirs_shares < one.found.ours_shares]
+def require_whole_positions(sync: VenueSync) -> None:
+    """Refuse to go on with a position list that lacks what the account's own numbers contain. Raises BrokerUnavailable."""
+    missing = [
+        stored.record.average_entry_price_usd * stored.record.quantity_shares
+        for symbol, stored in sync.keeper.positions.items()
+        if stored.record.lots and sync.venue_position(symbol) is None and not sync.is_settling(symbol)
+    ]
     if missing:
-        require_whole_positions(sync.reading, sum((_cost_usd(sync, found) for found in missing), Decimal(0)))
+        are_gone(sync.reading, sum(missing, Decimal(0)))
+
+
+def _without_lost_rows(sync: VenueSync, differences: Sequence[Difference]) -> list[Difference]:
+    """The differences as they may be acted on: a position that the broker's fills back is dropped only when it is surely gone.
+
+    Where the account's numbers cannot tell, it is disputed instead: frozen, kept, and taken back when the list has it again.
+    """
+    missing = [one.found for one in differences if one.found.theirs_shares < one.found.ours_shares]
+    gone = are_gone(sync.reading, sum((_cost_usd(sync, found) for found in missing), Decimal(0))) if missing else Gone.SURELY
+    return [
+        _disputed(sync, one) if gone is Gone.PERHAPS and one.position is None and _is_backed(sync, one.found.symbol) else one
+        for one in differences
+    ]
+
+
+def _disputed(sync: VenueSync, difference: Difference) -> Difference:
+    position = sync.keeper.positions[difference.found.symbol].record
+    return Difference(difference.found, position.model_copy(update={"state": PositionState.DISPUTED, "note": NOT_LISTED}))
+
+
+def _is_backed(sync: VenueSync, symbol: str) -> bool:
+    """Whether every lot of a position has its fill in the journal."""
+    position = sync.keeper.positions[symbol].record
+    market = position.market
+    keys = [Key("journal", f"FILL#{market}#{market.date_of(lot.opened_at)}", lot.activity_id) for lot in position.lots]
+    return bool(keys) and len(sync.room.journal.read_many(keys, Fill)) == len(keys)
+
+
+def _undispute(sync: VenueSync, differing: Set[str]) -> None:
+    """Books that agree again end a dispute about quantity; one about a refused exit stays for a human."""
+    for symbol, stored in list(sync.keeper.positions.items()):
+        position = stored.record
+        if position.state is PositionState.DISPUTED and position.note in QUANTITY_DISPUTES and symbol not in differing:
+            sync.keeper.hold(symbol, position.model_copy(update={"state": PositionState.OPEN, "note": ""}), [])
 
 
 def _cost_usd(sync: VenueSync, found: Break) -> Decimal:

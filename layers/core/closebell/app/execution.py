@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from closebell.app.control import read_halt
-from closebell.model.broker import Side, VenueOrder, VenueStatus
+from closebell.model.broker import OrderClass, Side, VenueOrder, VenueStatus
 from closebell.model.errors import (
     BooksDisagree,
     BrokerKeyRefused,
@@ -24,9 +24,10 @@ from closebell.model.errors import (
     OutcomeUnknown,
     RateLimited,
 )
+from closebell.model.operations import HALT_KEY
 from closebell.model.orders import NEXT_STATES, DayCounters, LiveOrder, OrderLeg, OrderRecord, OrderState, OrderTransition
 from closebell.ports.broker import Broker
-from closebell.ports.journal import Change, Create, Journal, Remove, Replace, Stored
+from closebell.ports.journal import Change, Create, Journal, Remove, Replace, Require, Stored
 
 _STATE_OF_STATUS = {
     VenueStatus.PARTIALLY_FILLED: OrderState.PARTIAL,
@@ -76,7 +77,7 @@ class Executor:
         order = stored.record
         if order.state is OrderState.INTENT:
             late = self.now > order.submit_deadline_at
-            return self.move(stored, OrderState.VOID, "never sent, and its deadline has passed") if late else self._send(stored)
+            return self.move(stored, OrderState.VOID, "never sent, and its deadline has passed") if late else self._resend(stored)
         found = self.broker.order_by_client_id(order.client_order_id)
         if found is not None:
             return self.follow(stored, found)
@@ -88,6 +89,15 @@ class Executor:
             stored = self.move(stored, OrderState.UNKNOWN, "the run that sent it ended without an answer")
         if self.now > stored.record.submit_deadline_at:
             return self.move(stored, OrderState.QUARANTINED, "unknown past its deadline: read only from now on")
+        return self._resend(stored)
+
+    def _resend(self, stored: Stored[OrderRecord]) -> Stored[OrderRecord]:
+        """Send again what an earlier run meant; a sale only while the shares are still there to be sold."""
+        order = stored.record
+        if order.side is Side.SELL:
+            held = next((one.quantity_shares for one in self.broker.positions() if one.symbol == order.symbol), Decimal(0))
+            if held < order.quantity_shares:
+                return stored
         return self._send(stored)
 
     def follow(self, stored: Stored[OrderRecord], venue: VenueOrder) -> Stored[OrderRecord]:
@@ -129,7 +139,12 @@ class Executor:
             self.journal.commit([Remove(pointer.record.key, pointer.version)])
 
     def move(
-        self, stored: Stored[OrderRecord], state: OrderState, evidence: str, update: Mapping[str, object] | None = None
+        self,
+        stored: Stored[OrderRecord],
+        state: OrderState,
+        evidence: str,
+        update: Mapping[str, object] | None = None,
+        conditions: Sequence[Change] = (),
     ) -> Stored[OrderRecord]:
         """Write a step of an order's life with its evidence; a step the table does not know is BooksDisagree."""
         order = stored.record
@@ -137,7 +152,7 @@ class Executor:
         if changed == order:
             return stored
         changed = changed.model_copy(update={"updated_at": self.now})
-        changes: list[Change] = [Replace(changed, stored.version)]
+        changes: list[Change] = [Replace(changed, stored.version), *conditions]
         if state is not order.state:
             if state not in NEXT_STATES[order.state]:
                 raise BooksDisagree(f"order {order.client_order_id} went from {order.state} to {state}: {evidence}")
@@ -153,11 +168,14 @@ class Executor:
         return order
 
     def _send(self, stored: Stored[OrderRecord]) -> Stored[OrderRecord]:
-        if stored.record.side is Side.BUY and self._is_halted():
+        halt = read_halt(self.journal) if stored.record.side is Side.BUY else None
+        if halt is not None and halt.record.is_halted:
             return stored  # halted since it was decided: it is only read from now on
         sending = {"sent_count": stored.record.sent_count + 1}
         state = OrderState.SUBMITTING if stored.record.state is OrderState.INTENT else stored.record.state
-        stored = self.move(stored, state, "about to be sent", sending)
+        # a halt that is committed from here on finds only the call in flight
+        still = [Require(HALT_KEY, halt.version if halt else 0)] if stored.record.side is Side.BUY else []
+        stored = self.move(stored, state, "about to be sent", sending, still)
         try:
             return self.follow(stored, self.broker.submit(stored.record.request))
         except DuplicateOrderId:
@@ -176,10 +194,6 @@ class Executor:
             raise
         except (OutcomeUnknown, BrokerUnavailable) as doubt:
             return self._unknown(stored, str(doubt))
-
-    def _is_halted(self) -> bool:
-        halt = read_halt(self.journal)
-        return halt is not None and halt.record.is_halted
 
     def _unknown(
         self, stored: Stored[OrderRecord], evidence: str, update: Mapping[str, object] | None = None
@@ -223,9 +237,9 @@ def _state_of(order: OrderRecord, venue: VenueOrder) -> OrderState:
 
 
 def _require_same(order: OrderRecord, venue: VenueOrder) -> None:
-    ours = (order.symbol, order.side, order.quantity_shares)
-    theirs = (venue.symbol, venue.side, venue.quantity_shares)
-    if ours != theirs:
+    same = (venue.symbol, venue.side) == (order.symbol, order.side)
+    shrunk = order.order_class is OrderClass.OCO and venue.quantity_shares < order.quantity_shares  # its other leg sold some
+    if not same or (venue.quantity_shares != order.quantity_shares and not shrunk):
         raise BooksDisagree(
             f"order {order.client_order_id} was meant as {order.side} {order.quantity_shares} {order.symbol}, the broker shows "
             f"{venue.side} {venue.quantity_shares} {venue.symbol} under that id"

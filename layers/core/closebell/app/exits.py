@@ -8,7 +8,7 @@ from datetime import time
 from decimal import Decimal
 
 from closebell.app.order_intent import Purpose, order_intent
-from closebell.app.protection import is_whole
+from closebell.app.protection import is_whole, sellable_shares
 from closebell.app.venue_sync import VenueSync
 from closebell.model.books import Position, PositionState
 from closebell.model.broker import MarketClock, OrderRequest, OrderType, Side, TimeInForce
@@ -54,7 +54,7 @@ class ExitDesk:
         if stored.record.exit_attempts_count >= EXIT_ATTEMPTS_COUNT_MAX or not self._orders_are_over(symbol):
             return None
         sellable = self._sellable_shares(stored.record)
-        if sellable < stored.record.quantity_shares:
+        if sellable < sellable_shares(stored.record.quantity_shares):
             return None
         return self._sell(stored, sellable)
 
@@ -86,7 +86,8 @@ class ExitDesk:
         venue = next((held for held in self.sync.room.broker.positions() if held.symbol == position.symbol), None)
         if venue is None:
             return Decimal(0)
-        return min(position.quantity_shares, venue.available_shares, venue.quantity_shares - position.external_shares)
+        free = min(venue.available_shares, venue.quantity_shares - position.external_shares)
+        return sellable_shares(min(position.quantity_shares, free))
 
 
 def exit_order(

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from decimal import Decimal
 
 from closebell.app.alerts import deliver_waiting
+from closebell.app.breaks import require_whole_positions
 from closebell.app.control import halt_desk, read_halt
 from closebell.app.desk import load_desk
 from closebell.app.exits import ExitDesk
@@ -35,7 +35,6 @@ from closebell.ports.journal import Create
 NO_SESSION = "no session today"
 AUCTION_CLOSES_BEFORE = timedelta(minutes=2)
 """Alpaca takes orders for the opening auction until 09:28."""
-ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ class PlaceOrders:
         plans = [stored.record for stored in self.room.journal.read_many(keys, TradePlan)] if keys else []
         desk = load_desk(self.room.journal)
         morning = Morning(VenueSync.read(self.room, desk), trigger.market, session)
+        require_whole_positions(morning.sync)
         morning.exit([plan for plan in plans if plan.action is PlanAction.EXIT])
         morning.enter([plan for plan in plans if plan.action is PlanAction.ENTER])
         if desk.outbox:
@@ -126,13 +126,15 @@ class Morning:
         view = self._view()
         for plan in sorted(plans, key=lambda plan: (-plan.priority_score, plan.symbol)):
             order = entry_order(plan, self.parameters, self.sync.desk_name, self.sync.reading.clock)
-            if self.journal.read(order.key, OrderRecord) is None:
+            is_known = self.journal.read(order.key, OrderRecord) is not None
+            if not is_known:
                 checks = self._checks(plan, view, quotes)
                 failed = [check for check in checks if not check.passed]
                 if plan.symbol in frozen or failed:
                     self._deny(plan, checks, _why(failed, plan.symbol in frozen))
                     continue
-            view = self._after(view, self._send(order))
+            placed = self._send(order)
+            view = view if is_known else self._after(view, placed)  # one that was out already is in the reading
 
     def _send(self, order: OrderRecord) -> OrderRecord:
         placed = self.sync.executor.place(order)
@@ -157,8 +159,7 @@ class Morning:
     def _view(self) -> DeskView:
         """What the checks may know: our projections for terms, the broker's reading for exposure."""
         desk, keeper = self.sync.desk, self.sync.keeper
-        transfers = desk.snapshot.record.transfers_usd if desk.snapshot and desk.snapshot.record.session == self.session else ZERO
-        snapshot = self.sync.reading.snapshot(self.market).model_copy(update={"transfers_usd": transfers + keeper.transfers_usd})
+        snapshot = self.sync.snapshot(self.market)
         counters = self.journal.read(DayCounters(market=self.market, session=self.session).key, DayCounters)
         same_day = counters is not None and counters.record.session == self.session
         return DeskView(

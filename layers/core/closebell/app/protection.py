@@ -15,6 +15,7 @@ from closebell.model.instruments import Market
 from closebell.model.orders import OrderLeg, OrderRecord
 from closebell.model.parameters import ExitTerms
 
+SHARE_STEP = Decimal("1e-9")
 CRYPTO_STOP_SLIP_FRAC = Decimal("0.02")
 """How far below its stop a crypto stop-limit still sells: Alpaca's own band for market orders."""
 
@@ -32,6 +33,11 @@ def round_price(price_usd: Decimal) -> Decimal:
 def is_whole(quantity_shares: Decimal) -> bool:
     """Whether a quantity has no fraction of a share."""
     return quantity_shares == quantity_shares.to_integral_value()
+
+
+def sellable_shares(quantity_shares: Decimal) -> Decimal:
+    """Down to the ninth decimal, the finest step that any asset is sold in."""
+    return quantity_shares if is_whole(quantity_shares) else quantity_shares.quantize(SHARE_STEP, rounding=ROUND_DOWN)
 
 
 def stop_price_usd(position: Position) -> Decimal:
@@ -62,7 +68,7 @@ def _request(position: Position, client_order_id: str) -> OrderRequest:
         side=Side.SELL,
         order_type=OrderType.STOP,
         time_in_force=TimeInForce.DAY,
-        quantity_shares=position.quantity_shares,
+        quantity_shares=sellable_shares(position.quantity_shares),
         stop_price_usd=stop,
     )
     if position.market is Market.CRYPTO:

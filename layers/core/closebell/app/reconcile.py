@@ -9,6 +9,7 @@
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 from closebell.app.alerts import alert_changes, deliver_waiting
@@ -16,11 +17,12 @@ from closebell.app.breaks import settle_differences
 from closebell.app.control import halt_desk
 from closebell.app.desk import load_desk
 from closebell.app.exits import EXIT_ATTEMPTS_COUNT_MAX, ExitDesk
-from closebell.app.protection import protective_order, stop_price_usd, target_price_usd
+from closebell.app.protection import protective_order, sellable_shares, stop_price_usd, target_price_usd
 from closebell.app.runs import RunOutcome
 from closebell.app.trading_room import TradingRoom
 from closebell.app.venue_sync import VenueSync
 from closebell.model.books import Position, PositionState
+from closebell.model.broker import OrderClass, VenueStatus
 from closebell.model.decision import ExitRule
 from closebell.model.errors import BooksDisagree, BrokerKeyRefused
 from closebell.model.instruments import Market
@@ -30,6 +32,8 @@ from closebell.ports.journal import Create, Replace, Stored
 
 CRYPTO_ORDER_USD_MIN = Decimal(10)
 UNCERTAIN = frozenset({OrderState.UNKNOWN, OrderState.QUARANTINED})
+CANCEL_PATIENCE = timedelta(minutes=15)
+UNKNOWN_STOP_PATIENCE = timedelta(minutes=5)
 REARMS_COUNT_MAX = 1
 """A stop that somebody else cancelled is rested again once; after that the owner is asked."""
 
@@ -96,13 +100,27 @@ class Cycle:
     def _protect(self, symbol: str) -> None:
         position = self.keeper.positions[symbol].record
         for stored in self.sync.working(symbol, OrderLeg.PROTECT):
-            if stored.record.state.is_in_flight or _remaining(stored.record) == position.quantity_shares:
-                self._mark(symbol, PositionState.OPEN if stored.record.state.is_in_flight else PositionState.PROTECTED)
+            self._note_lost_stop(symbol, stored.record)
+            is_right = _remaining(stored.record) == sellable_shares(position.quantity_shares)
+            if stored.record.state.is_in_flight or (is_right and not self._has_lost_its_stop(stored.record)):
+                self._mark_protected(symbol, stored.record)
                 return
             if not self.sync.cancel(stored).record.state.is_terminal:
                 return
         if not self.sync.is_settling(symbol):  # what was executed and is not booked may be this very stop
             self._arm(symbol)
+
+    def _has_lost_its_stop(self, order: OrderRecord) -> bool:
+        """An OCO of which only the target is left protects nothing."""
+        shown = self.sync.executor.shown.get(order.client_order_id)
+        is_oco = order.order_class is OrderClass.OCO and shown is not None and bool(shown.legs)
+        return is_oco and shown is not None and not any(leg.is_open for leg in shown.legs)
+
+    def _note_lost_stop(self, symbol: str, order: OrderRecord) -> None:
+        """Count a stop that ended although its target still rests, once: from then on its cancel is asked for."""
+        if self._has_lost_its_stop(order) and not order.is_cancel_asked and not self.sync.is_settling(symbol):
+            position = self.keeper.positions[symbol].record
+            self.keeper.hold(symbol, position.model_copy(update={"vanished_stops_count": position.vanished_stops_count + 1}), [])
 
     def _arm(self, symbol: str) -> None:
         stored = self.keeper.positions[symbol]
@@ -124,14 +142,27 @@ class Cycle:
         if placed.record.state is OrderState.REJECTED:
             self._stop_could_not_rest(symbol, order, placed.record.note)
         else:
-            self._mark(symbol, PositionState.OPEN if placed.record.state.is_in_flight else PositionState.PROTECTED)
+            self._mark_protected(symbol, placed.record)
+
+    def _mark_protected(self, symbol: str, order: OrderRecord) -> None:
+        """A stop counts as resting when the broker shows it in a state that we know."""
+        shown = self.sync.executor.shown.get(order.client_order_id)
+        is_known = shown is not None and shown.status is not VenueStatus.UNRECOGNISED
+        self._mark(symbol, PositionState.PROTECTED if is_known and not order.state.is_in_flight else PositionState.OPEN)
+        if order.state.is_in_flight and self.sync.now - order.created_at >= UNKNOWN_STOP_PATIENCE:
+            body = f"It is not known whether the stop of {symbol} reached the broker: {order.note}"
+            self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} may be unprotected", body, "unprotected")
+        elif shown is not None and not is_known:
+            body = f"The stop of {symbol} is in a state that this version does not know. Look at it at the broker."
+            self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} may be unprotected", body, "unprotected")
 
     def _vanished_count(self, symbol: str) -> int:
         """Stops of ours that ended in this cycle although nobody here asked for it."""
         return sum(
             stored.record.symbol == symbol
             and stored.record.leg is OrderLeg.PROTECT
-            and stored.record.state is OrderState.CANCELED
+            and stored.record.state in {OrderState.CANCELED, OrderState.REJECTED}
+            and stored.record.venue_order_id is not None
             and not stored.record.is_cancel_asked
             and not stored.record.filled_quantity_shares
             for stored in self.keeper.orders.values()
@@ -141,7 +172,7 @@ class Cycle:
         stored = self.keeper.positions[symbol]
         changed = stored.record.model_copy(update={"vanished_stops_count": vanished, "state": PositionState.OPEN})
         self.keeper.hold(symbol, changed, [])
-        body = f"The stop of {symbol} was cancelled at the broker {vanished} times. It is not rested again: {symbol} has no stop."
+        body = f"The stop of {symbol} ended {vanished} times without our doing. It is not rested again: {symbol} has no stop."
         self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} is unprotected", body, "unprotected")
 
     def _stop_could_not_rest(self, symbol: str, order: OrderRecord, note: str) -> None:
@@ -193,6 +224,10 @@ class Cycle:
             self.keeper.hold(symbol, position.model_copy(update={"state": PositionState.DISPUTED, "note": note}), [])
             self._alert(f"exit-{self.session}-{symbol}", f"{symbol} cannot be sold", f"{symbol}: {note}", "exit-refused")
             return
+        slow = [stored.record for stored in self.sync.working(symbol, OrderLeg.PROTECT) if stored.record.is_cancel_asked]
+        if any(self.sync.now - order.updated_at > CANCEL_PATIENCE for order in slow):
+            body = f"{symbol} is to be sold ({position.exit_reason}), but the broker does not carry out the cancel of its stop."
+            self._alert(f"exit-waits-{self.session}-{symbol}", f"The exit of {symbol} waits", body, "exit-refused")
         venue = self.sync.venue_position(symbol)
         if (
             venue is not None
@@ -212,15 +247,12 @@ class Cycle:
 
     def keep_snapshot(self) -> None:
         stored = self.sync.desk.snapshot
-        snapshot = self.sync.reading.snapshot(self.market)
-        earlier = stored.record.transfers_usd if stored and stored.record.session == snapshot.session else Decimal(0)
-        snapshot = snapshot.model_copy(update={"transfers_usd": earlier + self.keeper.transfers_usd})
+        snapshot = self.sync.snapshot(self.market)
         self.journal.commit([Replace(snapshot, stored.version) if stored else Create(snapshot)])
-        self.snapshot = snapshot
 
     def guard_daily_loss(self) -> None:
         """Halt when the day's loss reaches its limit; what the owner took out is no loss."""
-        loss, limit = self.snapshot.day_loss_frac, self.sync.desk.parameters.limits.daily_loss_frac_max
+        loss, limit = self.sync.snapshot(self.market).day_loss_frac, self.sync.desk.parameters.limits.daily_loss_frac_max
         if loss >= limit:
             reason = f"equity is {loss:.2%} below the day's start, the limit is {limit:.2%}"
             self.sync.counts["alerts"] += halt_desk(self.journal, reason, "reconcile", self.sync.now)

@@ -3,15 +3,19 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from enum import StrEnum
 
-from closebell.model.broker import Account, BrokerSnapshot, CashActivity, MarketClock, VenueFill, VenueOrder, VenuePosition
+from closebell.model.broker import Account, CashActivity, MarketClock, VenueFill, VenueOrder, VenuePosition
 from closebell.model.errors import BrokerUnavailable, RunRefused
-from closebell.model.instruments import Market
 from closebell.model.operations import Trigger
 from closebell.ports.broker import Broker
 
 LATENESS_MAX = timedelta(minutes=5)
 """A schedule delivered later than this is not acted on: an order meant for 09:00 must not go out at 14:00."""
+
+
+PRICE_NOISE_FRAC = Decimal("0.005")
+"""How far the account's value and the sum of its positions may be apart because they were read one after the other."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +27,6 @@ class VenueReading:
     open_orders: tuple[VenueOrder, ...]
     positions: tuple[VenuePosition, ...]
     activities: tuple[VenueFill | CashActivity, ...]
-
-    def snapshot(self, market: Market) -> BrokerSnapshot:
-        """The reading as the record from which exposure is computed."""
-        return BrokerSnapshot(
-            as_of=self.clock.now_at,
-            session=market.date_of(self.clock.now_at),
-            account=self.account,
-            positions=self.positions,
-            open_orders=self.open_orders,
-        )
 
 
 def read_venue(broker: Broker, after_activity_id: str) -> VenueReading:
@@ -55,16 +49,30 @@ def require_punctual(trigger: Trigger, clock: MarketClock) -> None:
         )
 
 
-def require_whole_positions(reading: VenueReading, missing_usd: Decimal) -> None:
-    """Refuse to conclude that positions are gone while the account's own numbers still contain them.
+class Gone(StrEnum):
+    """What the account's own numbers say of shares that the position list lacks."""
 
-    `missing_usd` is what our books say the missing shares cost. If the account holds half of that or more outside cash and
-    outside the listed positions, then the list left something out.
+    SURELY = "surely"
+    PERHAPS = "perhaps"
+
+
+def are_gone(reading: VenueReading, missing_usd: Decimal) -> Gone:
+    """Whether shares that our books have and the list lacks are gone, by what the account holds outside cash.
+
+    `missing_usd` is what our books paid for them. Account and positions are two requests, between which prices move: less than
+    that noise proves nothing.
+
+    Raises
+    ------
+    BrokerUnavailable
+        The account still contains them: the list left something out, and nothing may be concluded from it.
     """
-    listed = sum((position.market_value_usd for position in reading.positions), Decimal(0))
+    listed = sum((abs(position.market_value_usd) for position in reading.positions), Decimal(0))
     unlisted = reading.account.equity_usd - reading.account.cash_usd - listed
-    if unlisted >= max(missing_usd / 2, Decimal(1)):
+    noise = listed * PRICE_NOISE_FRAC
+    if unlisted >= max(missing_usd / 2, noise, Decimal(1)):
         raise BrokerUnavailable(
             f"the broker lists positions worth ${listed:,.2f}, but its account holds ${unlisted:,.2f} more outside cash: "
             "the list is not whole, so nothing is concluded from it"
         )
+    return Gone.SURELY if missing_usd / 2 > noise or not reading.positions else Gone.PERHAPS

@@ -1,7 +1,8 @@
 """Our orders and ledger brought up to what the broker shows: the first half of every run that may trade."""
 
 from collections import Counter
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 
 from closebell.app.booking import Bookkeeper
@@ -9,9 +10,23 @@ from closebell.app.desk import Desk
 from closebell.app.execution import Executor, executed_shares
 from closebell.app.trading_room import TradingRoom
 from closebell.app.venue_reading import VenueReading, read_venue
-from closebell.model.broker import VenueOrder, VenuePosition
-from closebell.model.orders import OrderLeg, OrderRecord
+from closebell.model.broker import BrokerSnapshot, Side, VenueOrder, VenuePosition
+from closebell.model.instruments import Market
+from closebell.model.orders import OrderLeg, OrderRecord, OrderState
 from closebell.ports.journal import Stored
+
+SATURDAY = 5
+ARRIVES_WITHIN = timedelta(minutes=8)
+"""An order may reach the broker this long after it was sent."""
+
+
+def previous_close(at: datetime) -> datetime:
+    """The close that the broker's `last_equity` is of, but for holidays: 16:00 New York on the weekday before."""
+    zone = Market.US_EQUITY.zone
+    day = Market.US_EQUITY.date_of(at) - timedelta(days=1)
+    while day.weekday() >= SATURDAY:
+        day -= timedelta(days=1)
+    return datetime.combine(day, time(16), zone).astimezone(UTC)
 
 
 class VenueSync:
@@ -35,6 +50,19 @@ class VenueSync:
     def now(self) -> datetime:
         """The broker's time of the reading."""
         return self.reading.clock.now_at
+
+    def snapshot(self, market: Market) -> BrokerSnapshot:
+        """The reading as the record from which exposure is computed."""
+        cursor = self.keeper.cursor
+        paid_in = cursor.record.transferred_usd(previous_close(self.now)) if cursor else Decimal(0)
+        return BrokerSnapshot(
+            as_of=self.now,
+            session=market.date_of(self.now),
+            account=self.reading.account,
+            positions=self.reading.positions,
+            open_orders=self.reading.open_orders,
+            transfers_usd=paid_in,
+        )
 
     def read_again(self) -> None:
         """A second reading in the same run, for what the first left in doubt."""
@@ -87,6 +115,21 @@ class VenueSync:
         for activity in self.reading.activities:
             self.keeper.book(activity, self.now)
         self.counts["fills"] = self.keeper.booked_count
+        self._give_up_lost_sales(listed)
+
+    def _give_up_lost_sales(self, listed: Mapping[str, VenueOrder]) -> None:
+        """A sale that is quarantined, unknown by id and not listed, while the broker holds all our shares free, never arrived.
+
+        Waiting for the next session, as for a buy, would leave the position without a stop until then.
+        """
+        for order_id, stored in list(self.keeper.orders.items()):
+            order = stored.record
+            venue = self.venue_position(order.symbol)
+            is_lost = order.state is OrderState.QUARANTINED and order.side is Side.SELL and order_id not in listed
+            is_lost &= self.now > order.submit_deadline_at + ARRIVES_WITHIN
+            if is_lost and venue is not None and venue.available_shares == venue.quantity_shares > 0:
+                evidence = "past its deadline, not listed, and no order holds the shares"
+                self.keeper.orders[order_id] = self.executor.move(stored, OrderState.NEVER_ACCEPTED, evidence)
 
     def _look_at(self, order: OrderRecord, listed: dict[str, VenueOrder]) -> VenueOrder | None:
         if order.client_order_id in listed:

@@ -20,6 +20,7 @@ from closebell.model.instruments import Market
 from closebell.model.orders import is_our_order_id
 
 ZERO = Decimal(0)
+FEWER_THAN_OURS = "the broker holds fewer than we own: disputed, nothing is sold until a human has looked"
 ASSET_FEE_FRAC_MAX = Decimal("0.003")
 """Alpaca takes at most 0.25 % of what a crypto trade receives, in the asset, at once, but lists the fee only at the day's end."""
 
@@ -92,7 +93,7 @@ def _difference(
         consequence, note = Consequence.EXTERNAL, "the owner's own shares are fewer; ours are untouched"
         after = own.model_copy(update={"external_shares": own.external_shares + surplus})
     elif own is not None:
-        note = "the broker holds fewer than we own: disputed, nothing is sold until a human has looked"
+        note = FEWER_THAN_OURS
         after = own.model_copy(update={"state": PositionState.DISPUTED, "note": note})
     found = Break(
         session=session,

@@ -121,6 +121,8 @@ class Board:
 
     def candidates(self, held: Collection[str]) -> Iterator[Candidate]:
         """What the ensemble would buy and nobody holds, the best first; made one at a time, as they are asked for."""
+        if not self.is_usable.any():
+            return
         is_eligible = self.is_usable.copy()
         is_eligible[[self.universe.columns[symbol] for symbol in held if symbol in self.universe.columns]] = False
         for column in ranked_buys(self.votes, is_eligible, self.inputs.panel.symbols):

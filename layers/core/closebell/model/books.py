@@ -1,6 +1,6 @@
 """The books: fills, positions, trades, breaks and equity."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar, Self
@@ -175,6 +175,16 @@ class Break(Record):
 RECENT_ACTIVITIES_COUNT = 20
 
 
+TRANSFERS_KEPT = timedelta(days=7)
+
+
+class CashTransfer(Value):
+    """Cash that the owner paid in (or, negative, took out)."""
+
+    amount_usd: Decimal
+    occurred_at: Instant
+
+
 class LedgerCursor(Record):
     """How far the broker's activities have been booked.
 
@@ -186,16 +196,23 @@ class LedgerCursor(Record):
 
     recent_ids: tuple[str, ...]
     recorded_at: Instant
+    transfers: tuple[CashTransfer, ...] = ()
 
     @property
     def read_after_id(self) -> str:
         """Where the next reading begins; "" while everything so far fits into the window."""
         return self.recent_ids[0] if len(self.recent_ids) >= RECENT_ACTIVITIES_COUNT else ""
 
-    def with_booked(self, activity_id: str, recorded_at: datetime) -> Self:
-        """The cursor after one more activity."""
+    def with_booked(self, activity_id: str, recorded_at: datetime, transfer: CashTransfer | None = None) -> Self:
+        """The cursor after one more activity, which may be a transfer."""
         newest = tuple(sorted((*self.recent_ids, activity_id)))[-RECENT_ACTIVITIES_COUNT:]
-        return self.model_copy(update={"recent_ids": newest, "recorded_at": recorded_at})
+        kept = tuple(one for one in self.transfers if recorded_at - one.occurred_at < TRANSFERS_KEPT)
+        transfers = (*kept, transfer) if transfer else kept
+        return self.model_copy(update={"recent_ids": newest, "recorded_at": recorded_at, "transfers": transfers})
+
+    def transferred_usd(self, after: datetime) -> Decimal:
+        """What was paid in, less what was taken out, since an instant."""
+        return sum((one.amount_usd for one in self.transfers if one.occurred_at > after), Decimal(0))
 
     @property
     def key(self) -> Key:

@@ -9,6 +9,7 @@ from closebell.model.instruments import Instrument, Market
 from closebell.model.record import Key, Record, Value
 
 Fraction = Annotated[Decimal, Field(gt=0, le=1)]
+LossFraction = Annotated[Decimal, Field(gt=0, lt=1)]
 
 
 class RiskLimits(Value):
@@ -39,10 +40,16 @@ class RiskLimits(Value):
 class ExitTerms(Value):
     """How a position ends: fractions of the fill price, sessions counted from the session after the fill."""
 
-    stop_loss_frac: Fraction = Decimal("0.03")
+    stop_loss_frac: LossFraction = Decimal("0.03")
     take_profit_frac: Fraction = Decimal("0.08")
     time_stop_sessions: int = Field(default=5, ge=1)
     minimum_hold_sessions: int = Field(default=2, ge=0)
+
+    @model_validator(mode="after")
+    def _hold_ends_before_the_time_stop(self) -> Self:
+        if self.minimum_hold_sessions > self.time_stop_sessions:
+            raise ValueError("minimum_hold_sessions is above time_stop_sessions")
+        return self
 
 
 class EntryTerms(Value):
@@ -59,8 +66,8 @@ class ParameterSet(Record):
 
     version_count: int = Field(default=1, ge=1)
     universe: tuple[Instrument, ...]
-    regime_symbol: str = "SPY"
-    crypto_regime_symbol: str = "BTC/USD"
+    regime_symbol: str = Field(default="SPY", min_length=1)
+    crypto_regime_symbol: str = Field(default="BTC/USD", min_length=1)
     strategies: tuple[str, ...] = ("sma_cross", "rsi", "macd", "mean_reversion", "momentum")
     votes_to_act_count_min: int = Field(default=2, ge=1)
     history_sessions: int = Field(default=300, ge=220, le=2520)

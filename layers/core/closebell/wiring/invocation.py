@@ -40,8 +40,9 @@ def _publish(name: str, value: int, dimensions: Mapping[str, str]) -> None:
 
 def read_trigger(event: Event) -> Trigger:
     """The event as a trigger; ConfigurationError says what it should look like."""
+    fields = event if isinstance(event, Mapping) else {}
     try:
-        return Trigger.model_validate({name: event.get(name) for name in ("market", "scheduled_at")})
+        return Trigger.model_validate({name: fields.get(name) for name in ("market", "scheduled_at")})
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ConfigurationError(

@@ -1,0 +1,100 @@
+"""What can go wrong in a rehearsal, by name, with the numbers of the fault catalogue that each name stands for."""
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """A fault: its numbers in the catalogue, the chance that one occasion is struck, and what it does."""
+
+    numbers: tuple[int, ...]
+    chance_frac: float
+    effect: str
+
+
+FAULTS: dict[str, Fault] = {
+    # one occasion: an order that is sent
+    "timeout_before_arrival": Fault((1,), 0.04, "the order never arrives, the answer is lost"),
+    "timeout_after_acceptance": Fault((2,), 0.04, "the order is taken, the answer is lost"),
+    "arrives_late": Fault((3,), 0.04, "no answer, and the order reaches the exchange 1 to 480 s later"),
+    "gateway_timeout_then_accepted": Fault((4,), 0.04, "504, and the order is taken within a second"),
+    "garbage_reply": Fault((5,), 0.03, "the order is taken, the answer makes no sense; reads too"),
+    "insufficient_buying_power": Fault((11,), 0.03, "the owner withdrew the cash a moment ago; it comes back the next morning"),
+    "reject_after_accept": Fault((14,), 0.03, "the order is taken and rejected a second later"),
+    "lookup_404_lag": Fault((20, 6), 0.04, "the answer is lost and the order is not found by our id for 20 to 600 s"),
+    # one occasion: a cancel
+    "slow_cancel": Fault((16,), 0.10, "a cancel takes 30 to 400 s, in which the order may fill"),
+    # one occasion: any call to the broker
+    "rate_limited": Fault((8,), 0.004, "429"),
+    "key_refused": Fault((10,), 0.0004, "401: the key is not accepted"),
+    "broker_unavailable": Fault((22,), 0.004, "a read answers 500"),
+    # one occasion: a session
+    "rate_limited_all_day": Fault((9,), 0.03, "429 to every call of a session but the clock's"),
+    "account_restricted": Fault((26,), 0.04, "the account may only close, or not trade at all, for a session"),
+    "symbol_halted": Fault((25,), 0.008, "a symbol does not trade from one step to the next morning"),
+    "partial_then_cancel": Fault((15, 17), 0.35, "half of the executions are only partial in this rehearsal's exchange"),
+    # one occasion: a list read from the broker
+    "fills_duplicated": Fault((18,), 0.05, "activities are listed twice"),
+    "fills_out_of_order": Fault((18,), 0.05, "activities of different symbols change places, or the newest come a reading late"),
+    "list_omits_order": Fault((21,), 0.05, "the list of open orders leaves one out"),
+    "positions_error": Fault((22,), 0.03, "the list of positions answers 500"),
+    "positions_empty": Fault((22,), 0.03, "the list of positions is empty although there are some"),
+    # one occasion: a pause between two runs
+    "stop_vanished": Fault((23,), 0.006, "a resting stop of ours is gone; of an OCO only its stop leg"),
+    "owner_buys": Fault((53,), 0.006, "the owner buys a symbol of the universe by hand"),
+    "owner_sells": Fault((54,), 0.006, "the owner sells by hand, ours too"),
+    "owner_cancels_stop": Fault((55,), 0.006, "the owner cancels a protection of ours"),
+    "deposit": Fault((58,), 0.004, "money comes in"),
+    "withdrawal": Fault((58,), 0.004, "money leaves: up to a fifth of the cash"),
+    "owner_halts": Fault((56,), 0.003, "the owner halts, between two runs or during one; resumed the next morning"),
+    # one occasion: an evening's bars
+    "stale_bar": Fault((28, 34), 0.06, "the newest bar is missing, of one symbol or of all"),
+    "missing_symbol": Fault((29, 32), 0.06, "a symbol has no bars at all"),
+    "bad_number_bar": Fault((30,), 0.06, "a NaN, a zero or a negative price in the newest bar"),
+    "price_times_100": Fault((31,), 0.06, "a symbol's prices are a hundredfold: the newest one or all"),
+    "revised_history": Fault((36,), 0.06, "old closes are revised"),
+    "vix_down": Fault((34,), 0.10, "the volatility index cannot be read"),
+    "news_down": Fault((35,), 0.10, "the headlines cannot be read"),
+    # one occasion: a scheduled run
+    "duplicate_invocation": Fault((37,), 0.06, "the run is delivered twice"),
+    "missed_schedule": Fault((39,), 0.03, "the run is not delivered"),
+    "delivered_late": Fault((40,), 0.02, "the run is delivered 2 to 90 min late, or a day"),
+    # one occasion: any call to a port
+    "overlapping_invocation": Fault((37, 38), 0.0015, "another run starts here and ends before this call goes on"),
+    "killed_at_any_line": Fault((41,), 0.002, "the process ends, before or after the call took effect; delivered again"),
+    # one occasion: a call to the journal
+    "journal_throttled": Fault((42, 43), 0.002, "the journal refuses"),
+    "journal_write_outcome_unknown": Fault((44,), 0.004, "a commit's answer is lost; it was applied or not"),
+    # one occasion: a message
+    "notifier_down": Fault((47,), 0.25, "the topic cannot be reached"),
+    "mailer_down": Fault((47,), 0.25, "the mail cannot be sent"),
+}
+
+NOT_YET: dict[int, str] = {
+    7: "same id, other parameters: the unit tests of the executor",
+    12: "insufficient quantity held by our own orders is met here, not injected by name",
+    13: "insufficient quantity of a phantom: as 12",
+    17: "a replaced order: nothing in closebell replaces; partial executions only",
+    19: "a fill corrected or busted: the simulated exchange cannot yet",
+    24: "a gap through the stop is part of every market here",
+    27: "paper and live mixed up: settings, not a port",
+    33: "half-days and a calendar that is wrong: every session here is 09:30 to 16:00",
+    45: "stale reads: the journal in memory is always consistent; the contract suite runs on a real engine",
+    46: "an old version still running",
+    48: "dead letters: the template's tests",
+    49: "a secret rotated in a run: adapters",
+    50: "a table restored from yesterday",
+    51: "a skewed clock",
+    52: "half of all markets change their clocks while they are played; it is not drawn by name",
+    57: "a typo in the limits: the configuration's tests",
+    59: "two stacks on one account",
+}
+
+
+def chosen(text: str) -> frozenset[str]:
+    """The faults of a comma-separated list, `all` or `none`. Raises ValueError for a name that is none."""
+    if text in {"all", "none"}:
+        return frozenset(FAULTS if text == "all" else ())
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    if unknown := names - FAULTS.keys():
+        raise ValueError(f"no fault is called {', '.join(sorted(unknown))}; the faults are {', '.join(sorted(FAULTS))}")
+    return names

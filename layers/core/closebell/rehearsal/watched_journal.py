@@ -1,0 +1,55 @@
+"""The journal in memory that shows the checker every commit and every record, past the port."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from closebell.model.record import Key, Record
+from closebell.ports.journal import Change, Stored, key_of
+from closebell.simulation.memory_journal import MemoryJournal
+
+R = TypeVar("R", bound=Record)
+
+Observer = Callable[[Sequence[Change], dict[Key, Record | None]], None]
+
+
+class WatchedJournal(MemoryJournal):
+    """A `MemoryJournal` whose records can be listed by type. `observer` is called after each commit with what was before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_type: defaultdict[type[Record], dict[Key, Record]] = defaultdict(dict)
+        self._written_at: dict[Key, int] = {}
+        self._commits_count = 0
+        self.observer: Observer | None = None
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        before = {key_of(change): self._record(key_of(change)) for change in changes}
+        super().commit(changes)
+        self._commits_count += 1
+        for key, record in before.items():
+            self._written_at[key] = self._commits_count
+            if record is not None:
+                self._by_type[type(record)].pop(key, None)
+            after = self._record(key)
+            if after is not None:
+                self._by_type[type(after)][key] = after
+        if self.observer is not None:
+            self.observer(changes, before)
+
+    def all_of(self, record_type: type[R]) -> list[R]:
+        """Every record of one type, in the order of their first writing."""
+        return [record for record in self._by_type[record_type].values() if isinstance(record, record_type)]
+
+    def at(self, key: Key, record_type: type[R]) -> R | None:
+        """One record as it lies."""
+        record = self._record(key)
+        return record if isinstance(record, record_type) else None
+
+    def commits_between(self, key: Key, other: Key) -> int:
+        """How many commits after a key's last one another key's last one came; negative when it came before."""
+        return self._written_at.get(other, 0) - self._written_at.get(key, 0)
+
+    def _record(self, key: Key) -> Record | None:
+        stored: Stored[Record] | None = self._stored.get(key)
+        return stored.record if stored else None

@@ -1,0 +1,56 @@
+"""Every fault at once, over many seeds: the invariants hold after every step and at the end."""
+
+import pytest
+
+from closebell.rehearsal.command import rehearse, seeds_of, trail
+from closebell.rehearsal.faults import FAULTS, NOT_YET, chosen
+from tests.simulation.rehearsed import EVERY_FAULT, played, told
+
+
+@pytest.mark.parametrize("first_seed", range(0, 40, 10))
+def test_no_invariant_breaks_with_every_fault_drawn(first_seed: int) -> None:
+    kinds, orders_count = set[str](), 0
+    for seed in range(first_seed, first_seed + 10):
+        days = played(seed, EVERY_FAULT, sessions_count=10)
+        assert not told(days)
+        kinds |= days.stage.drawn.keys()
+        orders_count += len(days.exchange.floor.orders.orders)
+    assert len(kinds) > 30, "nearly every kind of fault was drawn"
+    assert orders_count > 100, "the desk traded"
+
+
+def test_the_days_without_faults_are_quiet_and_full_of_trades() -> None:
+    played_days = [played(seed, frozenset(), sessions_count=10) for seed in range(10)]
+    assert not any(told(days) for days in played_days)
+    assert sum(len(days.final_book().trades) for days in played_days) > 50
+    assert not any(days.stage.drawn for days in played_days)
+
+
+def test_a_seed_is_played_the_same_way_again() -> None:
+    one, other = (played(5, EVERY_FAULT) for _ in range(2))
+    assert one.stage.trail == other.stage.trail
+    assert one.final_book() == other.final_book()
+
+
+def test_the_newsletter_is_sent_from_a_rehearsed_session() -> None:
+    days = played(4, frozenset({"mailer_down", "news_down"}), newsletters=True)
+    assert not told(days)
+    assert len(days.mailbox.subjects) <= 1
+
+
+def test_the_command_tells_what_it_played() -> None:
+    lines: list[str] = []
+    clock = played(0, frozenset(), sessions_count=1).exchange
+    violations = rehearse(seeds_of("3:5"), 3, "killed_at_any_line,rate_limited", lines.append, lambda: clock.now)
+    assert not violations
+    assert lines[-1].startswith("6 plan-days (2 seeds of 3 sessions)")
+    assert any(line.startswith("faults drawn: ") and "killed_at_any_line" in line for line in lines)
+    assert any("place_orders" in line for line in trail(3, 2, "none"))
+
+
+def test_every_number_of_the_catalogue_is_a_fault_or_is_said_to_be_missing() -> None:
+    covered = {number for fault in FAULTS.values() for number in fault.numbers}
+    assert covered | NOT_YET.keys() == set(range(1, 60))
+    assert chosen("all") == FAULTS.keys()
+    with pytest.raises(ValueError, match="no fault is called gremlins"):
+        chosen("gremlins")
