@@ -158,6 +158,23 @@ def test_a_functions_error_is_reported_and_the_day_goes_on(tmp_path: Path) -> No
     assert done[1].answer == {"outcome": "done"}
 
 
+def test_a_run_that_failed_is_repeated_as_often_as_lambda_would(tmp_path: Path) -> None:
+    world = World()
+    world.failing["13:00"] = "the process died"
+    runner = ScheduleRunner(world, {"F": "deployed"}, world, Progress(tmp_path / "progress.json"))
+    twice = schedule("0 9 * * *")._replace(retries_count=2)
+    (done,) = runner.run([twice], START, START + TEN_MINUTES)
+    assert done.error == "the process died"
+    assert [name for name, _ in world.happened].count("deployed") == 3
+
+
+def test_retries_are_the_templates() -> None:
+    read = read_schedules(read_template(ROOT / "template.yaml"), {"TradesCrypto": "no"})
+    retries = {one.function: one.retries_count for one in read}
+    assert retries["place_orders"] == retries["reconcile"] == 0, "an order is never placed by an automatic repeat"
+    assert retries["generate_signals"] == 2
+
+
 def test_a_runner_that_was_interrupted_repeats_that_firing_and_none_before(tmp_path: Path) -> None:
     world = World()
     world.failing["13:05"] = EndpointConnectionError(endpoint_url="http://127.0.0.1")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.write_ahead import LoggedRequest, Snapshots, changes_state, read_log
+from infra.local.write_ahead import DurableApp, LoggedRequest, Snapshots, changes_state, read_log
 
 DYNAMODB = "DynamoDB_20120810"
 
@@ -102,3 +102,17 @@ def test_an_end_before_the_decisive_rename_leaves_the_old_generation(tmp_path: P
     assert list(read_log(again.log_path)) == [dynamodb("PutItem")]
     again.publish()
     assert sorted(name for name in os.listdir(tmp_path) if name.startswith("snapshot")) == ["snapshot-2"]
+
+
+def test_an_entry_that_does_not_fit_on_the_disk_leaves_none_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half an entry would end the log there: all that is acknowledged later would be lost at the next start."""
+    durable = DurableApp(tmp_path)
+    durable._open_log()
+    durable._append(b"whole")
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, content: write(descriptor, content[:3]))
+    with pytest.raises(OSError, match="full"):
+        durable._append(b"does not fit")
+    monkeypatch.undo()
+    durable._append(b", next")
+    assert durable._snapshots.log_path.read_bytes() == b"whole, next"
