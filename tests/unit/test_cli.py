@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ from typer.testing import CliRunner
 from closebell import cli
 from closebell.app.control import read_halt
 from closebell.app.desk import load_desk, load_parameters
+from closebell.model.books import Lot, Position, PositionState
 from closebell.model.errors import ConfigurationError
+from closebell.model.instruments import Market
+from closebell.ports.journal import Create, Replace
 from closebell.simulation.memory_archive import MemoryArchive
 from closebell.simulation.memory_journal import MemoryJournal
 from closebell.wiring.operator import OperatorDesk
@@ -97,6 +101,26 @@ def test_a_resume_code_is_good_for_a_quarter_of_an_hour(terminal: Terminal) -> N
 
 def test_resuming_a_desk_that_runs_is_refused(terminal: Terminal) -> None:
     assert terminal.run("resume")[0] == 1
+
+
+def test_a_disputed_position_can_be_released_and_no_other(terminal: Terminal) -> None:
+    at = terminal.clock.at
+    lot = Lot(activity_id="1", quantity_shares=Decimal(7), price_usd=Decimal(100), opened_at=at)
+    position = Position(
+        symbol="AAA", market=Market.US_EQUITY, sector="energy", state=PositionState.OPEN, plan_id="p", lots=(lot,),
+        opened_session=at.date(),
+    )  # fmt: skip
+    terminal.journal.commit([Create(position)])
+    assert terminal.run("release", "AAA")[0] == 1
+    terminal.journal.commit([Replace(position.model_copy(update={"state": PositionState.DISPUTED}), 1)])
+    assert terminal.run("release", "aaa")[1].startswith("AAA: 7 are yours")
+    stored = terminal.journal.read(position.key, Position)
+    assert stored is not None
+    assert (stored.record.state, stored.record.lots) == (PositionState.EXTERNAL, ())
+
+
+def test_a_halt_needs_its_reason(terminal: Terminal) -> None:
+    assert terminal.run("halt", " ")[0] == 1
 
 
 def test_explain_without_decisions_says_what_to_do(tmp_path: Path) -> None:

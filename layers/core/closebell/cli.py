@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from closebell.adapters.system_clock import SystemClock
-from closebell.app.control import confirm_resume, halt_desk, request_resume, store_parameters
+from closebell.app.control import confirm_resume, halt_desk, release_position, request_resume, store_parameters
 from closebell.app.desk import load_desk
 from closebell.app.explain import find_decisions, find_denial
 from closebell.configuration import read_parameters
@@ -119,6 +119,16 @@ def _resume(desk: OperatorDesk, stack: str, code: str) -> None:
     waiting = request_resume(desk.journal, secrets.token_hex(3), now)
     typer.echo(f"halted because: {waiting.reason} (by {waiting.by})")
     typer.echo(f"to resume: closebell resume --stack {stack} --code {waiting.resume_code}")
+
+
+@app.command()
+def release(symbol: Annotated[str, typer.Argument(help="A disputed position.")], stack: Stack) -> None:
+    """Take a disputed position over as your own: it counts in the limits from now on, and the desk never sells it."""
+    try:
+        released = release_position(operator_desk(stack).journal, symbol.upper(), getpass.getuser())
+    except ClosebellError as error:
+        fail(error)
+    typer.echo(f"{released.symbol}: {released.external_shares:f} are yours; {released.note}")
 
 
 @app.command()

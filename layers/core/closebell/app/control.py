@@ -3,9 +3,11 @@
 from datetime import datetime
 
 from closebell.app.alerts import alert_changes
+from closebell.model.books import Position, PositionState
 from closebell.model.errors import JournalConflict
 from closebell.model.operations import HALT_KEY, Alert, Halt, Priority
 from closebell.model.parameters import ParameterSet
+from closebell.model.record import Key
 from closebell.ports.journal import Create, Journal, Replace, Stored
 
 
@@ -70,3 +72,28 @@ def store_parameters(journal: Journal, parameters: ParameterSet) -> ParameterSet
     following = parameters.model_copy(update={"version_count": stored.record.version_count + 1})
     journal.commit([Replace(following, stored.version)])
     return following
+
+
+def release_position(journal: Journal, symbol: str, by: str) -> Position:
+    """Hand a disputed position to its owner: counted in exposure from now on, never sold by us.
+
+    Raises JournalConflict when there is no dispute about the symbol.
+    """
+    key = Key("book", "DESK", f"POSITION#{symbol}")
+    stored = journal.read(key, Position)
+    if stored is None or stored.record.state is not PositionState.DISPUTED:
+        raise JournalConflict(f"{symbol} is not disputed: there is nothing to release")
+    position = stored.record
+    released = Position(
+        symbol=symbol,
+        market=position.market,
+        sector=position.sector,
+        state=PositionState.EXTERNAL,
+        plan_id="",
+        lots=(),
+        opened_session=position.opened_session,
+        external_shares=position.quantity_shares + position.external_shares,
+        note=f"released by {by}; was disputed: {position.note}",
+    )
+    journal.commit([Replace(released, stored.version)])
+    return released
