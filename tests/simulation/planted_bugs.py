@@ -1,29 +1,28 @@
 """Bugs as somebody might make them, each planted into the production code at run time."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
-from itertools import count
 from typing import Any, NamedTuple
 
 import pytest
 
 from closebell.app import alerts, booking, breaks, execution, place_orders, venue_reading
 from closebell.app.booking import Bookkeeper
-from closebell.app.breaks import Gone
+from closebell.app.control import read_halt
 from closebell.app.execution import Executor
 from closebell.app.exits import ExitDesk
 from closebell.app.reconcile import Cycle
-from closebell.app.venue_sync import VenueSync
+from closebell.app.venue_reading import Gone
 from closebell.app.watch_schedule import WatchSchedule
 from closebell.books.ledger import Booking, book_fill
 from closebell.decision import exposure, risk
 from closebell.model.broker import CashActivity, VenueFill, VenuePosition
-from closebell.model.decision import CheckResult
 from closebell.model.errors import BrokerUnavailable, OrderRejected, OutcomeUnknown
-from closebell.model.operations import UndeliveredAlert
+from closebell.model.operations import Halt, UndeliveredAlert
 from closebell.model.orders import OrderRecord, OrderState, derive_client_order_id
-from closebell.ports.journal import Change, Create, Stored
+from closebell.ports.journal import Change, Create, Journal, Stored
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -87,25 +86,13 @@ def sent_again_under_a_new_id_after_a_timeout(patch: pytest.MonkeyPatch) -> None
     patch.setattr(Executor, "_send", wrong)
 
 
-@bug("killed_at_any_line duplicate_invocation", 3, 4)
-def another_id_in_each_run(patch: pytest.MonkeyPatch) -> None:
-    numbers = count()
-
-    def wrong(desk: str, *rest: Any) -> str:
-        return derive_client_order_id(f"{desk}|{next(numbers)}", *rest)
-
-    patch.setattr("closebell.app.order_intent.derive_client_order_id", wrong)
-
-
 @bug("killed_at_any_line", 4)
 def sent_before_the_intent_is_committed(patch: pytest.MonkeyPatch) -> None:
     place = Executor.place
 
     def wrong(self: Executor, order: OrderRecord, also: Sequence[Change] = ()) -> Stored[OrderRecord]:
-        try:
+        with suppress(BrokerUnavailable, OrderRejected, OutcomeUnknown):
             self.broker.submit(order.request)
-        except (BrokerUnavailable, OrderRejected, OutcomeUnknown):
-            pass
         return place(self, order, also)
 
     patch.setattr(Executor, "place", wrong)
@@ -121,10 +108,12 @@ def the_deadline_does_not_matter(patch: pytest.MonkeyPatch) -> None:
 
 @bug("owner_halts", 17)
 def the_halt_does_not_matter(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(execution, "read_halt", lambda journal: None)
-    patch.setattr(place_orders, "read_halt", lambda journal: None)
-    patch.setattr(risk, "check_halt", lambda case: _passed("halt"))
-    patch.setattr(risk, "PLACING_CHECKS", (lambda case: _passed("halt"), *risk.PLACING_CHECKS[1:]))
+    def wrong(journal: Journal) -> Stored[Halt] | None:
+        halt = read_halt(journal)
+        return Stored(halt.record.model_copy(update={"is_halted": False}), halt.version) if halt else None
+
+    patch.setattr(execution, "read_halt", wrong)
+    patch.setattr(place_orders, "read_halt", wrong)
 
 
 @bug("price_times_100", 10)
@@ -202,13 +191,12 @@ def a_fill_counts_twice(patch: pytest.MonkeyPatch) -> None:
 
 @bug("", 1, 19, 21)
 def every_tenth_activity_is_lost(patch: pytest.MonkeyPatch) -> None:
-    book, numbers = Bookkeeper.book, count(1)
+    book = Bookkeeper.book
 
     def wrong(self: Bookkeeper, activity: VenueFill | CashActivity, recorded_at: Any) -> None:
         if int(activity.activity_id.partition("::")[2][:8], 16) % 10 != 9:
             book(self, activity, recorded_at)
 
-    del numbers
     patch.setattr(Bookkeeper, "book", wrong)
 
 
@@ -216,14 +204,10 @@ def every_tenth_activity_is_lost(patch: pytest.MonkeyPatch) -> None:
 def a_loss_is_booked_as_a_gain(patch: pytest.MonkeyPatch) -> None:
     def wrong(position: Any, fill: Any, exit_rule: Any) -> Booking:
         right = book_fill(position, fill, exit_rule)
-        trade = right.trade
-        return right._replace(trade=None) if False else _with_trade(right, trade)
+        trade = right.trade and right.trade.model_copy(update={"pnl_usd": abs(right.trade.pnl_usd)})
+        return replace(right, trade=trade)
 
     patch.setattr(booking, "book_fill", wrong)
-
-
-def _with_trade(right: Booking, trade: Any) -> Booking:
-    return replace(right, trade=trade.model_copy(update={"pnl_usd": abs(trade.pnl_usd)})) if trade else right
 
 
 @bug("notifier_down", 24)
@@ -242,11 +226,6 @@ def the_watchdog_sleeps(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(WatchSchedule, "_missing", lambda *given: [])
 
 
-@bug("fills_out_of_order", 9)
-def what_is_settling_is_protected_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(VenueSync, "is_settling", lambda self, symbol: False)
-
-
 @bug("killed_at_any_line", 16)
 def a_step_is_not_written_down(patch: pytest.MonkeyPatch) -> None:
     move = Executor.move
@@ -263,7 +242,3 @@ def a_step_is_not_written_down(patch: pytest.MonkeyPatch) -> None:
 def an_exit_keeps_no_reason(patch: pytest.MonkeyPatch) -> None:
     begin = ExitDesk.begin
     patch.setattr(ExitDesk, "begin", lambda self, symbol, plan_id, rule, reason: begin(self, symbol, plan_id, rule, ""))
-
-
-def _passed(check: str) -> CheckResult:
-    return CheckResult(check=check, measured=Decimal(0), limit=Decimal(0), unit="", passed=True)

@@ -68,7 +68,7 @@ def require_whole_positions(sync: VenueSync) -> None:
     missing = [
         stored.record.average_entry_price_usd * stored.record.quantity_shares
         for symbol, stored in sync.keeper.positions.items()
-        if stored.record.lots and sync.venue_position(symbol) is None and not sync.is_settling(symbol)
+        if sync.venue_position(symbol) is None and not sync.is_settling(symbol)
     ]
     if missing:
         are_gone(sync.reading, sum(missing, Decimal(0)))

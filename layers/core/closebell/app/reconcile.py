@@ -121,6 +121,8 @@ class Cycle:
         if self._has_lost_its_stop(order) and not order.is_cancel_asked and not self.sync.is_settling(symbol):
             position = self.keeper.positions[symbol].record
             self.keeper.hold(symbol, position.model_copy(update={"vanished_stops_count": position.vanished_stops_count + 1}), [])
+            body = f"The stop of {symbol} ended at the broker while its target rests. Both are replaced once that is cancelled."
+            self._alert(f"stop-lost-{self.session}-{symbol}", f"{symbol} lost its stop", body, "unprotected")
 
     def _arm(self, symbol: str) -> None:
         stored = self.keeper.positions[symbol]

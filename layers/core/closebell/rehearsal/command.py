@@ -16,7 +16,7 @@ PROGRESS_EVERY_SEEDS = 50
 
 
 @dataclass
-class Tally:
+class PlayedSeeds:
     """What a simulation has seen so far."""
 
     seeds_count: int = 0
@@ -53,17 +53,18 @@ def rehearse(
         faults = chosen(fault_names)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-    tally, started_at = Tally(), now()
+    played, started_at = PlayedSeeds(), now()
     for seed in seeds:
         days = DeskDays(Rehearsal(seed, sessions_count, faults, newsletters=sessions_count > 3 and seed % 25 == 0))
         days.play()
-        tally.add(days)
-        if tally.seeds_count % PROGRESS_EVERY_SEEDS == 0:
-            say(f"{tally.seeds_count} seeds, {tally.seeds_count * sessions_count} plan-days, {len(tally.violations)} violations")
+        played.add(days)
+        if played.seeds_count % PROGRESS_EVERY_SEEDS == 0:
+            plan_days = played.seeds_count * sessions_count
+            say(f"{played.seeds_count} seeds, {plan_days} plan-days, {len(played.violations)} violations")
     seconds = max((now() - started_at).total_seconds(), 0.001)
-    for line in _summary(tally, sessions_count, fault_names, seconds):
+    for line in _summary(played, sessions_count, fault_names, seconds):
         say(line)
-    return tally.violations
+    return played.violations
 
 
 def trail(seed: int, sessions_count: int, fault_names: str) -> Iterator[str]:
@@ -73,20 +74,20 @@ def trail(seed: int, sessions_count: int, fault_names: str) -> Iterator[str]:
     yield from days.stage.trail
 
 
-def _summary(tally: Tally, sessions_count: int, fault_names: str, seconds: float) -> Iterator[str]:
-    for violation in tally.violations:
+def _summary(played: PlayedSeeds, sessions_count: int, fault_names: str, seconds: float) -> Iterator[str]:
+    for violation in played.violations:
         yield f"invariant {violation.invariant}, seed {violation.seed}, session {violation.session}, {violation.step}:"
         yield f"  {violation.seen}"
         yield from (f"    {line}" for line in violation.trail[-TRAIL_LINES_SHOWN_COUNT:])
         yield (
             f"  replay: closebell simulate --seed {violation.seed} --sessions {sessions_count} --faults {fault_names} --trace"
         )
-    drawn = sum(tally.drawn.values())
-    names = ", ".join(f"{name} {count}" for name, count in sorted(tally.drawn.items(), key=lambda item: -item[1]))
-    yield f"faults drawn: {drawn} of {len(tally.drawn)} kinds of {len(FAULTS)}: {names or 'none'}"
-    yield f"runs: {', '.join(f'{name} {count}' for name, count in sorted(tally.outcomes.items()))}"
-    plan_days = tally.seeds_count * sessions_count
+    drawn = sum(played.drawn.values())
+    names = ", ".join(f"{name} {count}" for name, count in sorted(played.drawn.items(), key=lambda item: -item[1]))
+    yield f"faults drawn: {drawn} of {len(played.drawn)} kinds of {len(FAULTS)}: {names or 'none'}"
+    yield f"runs: {', '.join(f'{name} {count}' for name, count in sorted(played.outcomes.items()))}"
+    plan_days = played.seeds_count * sessions_count
     yield (
-        f"{plan_days} plan-days ({tally.seeds_count} seeds of {sessions_count} sessions), {tally.orders_count} orders, "
-        f"{tally.trades_count} trades, {len(tally.violations)} violations, {plan_days / seconds:.0f} plan-days a second"
+        f"{plan_days} plan-days ({played.seeds_count} seeds of {sessions_count} sessions), {played.orders_count} orders, "
+        f"{played.trades_count} trades, {len(played.violations)} violations, {plan_days / seconds:.0f} plan-days a second"
     )

@@ -249,7 +249,7 @@ class DeskDays:
         try:
             completed = self._attempt(delivery)
         finally:
-            self.checker.after_run(delivery.function, completed)
+            self.checker.after_run(delivery.function, delivery.scheduled_at, completed)
             self._current, self.stage.step = before, step
 
     def _attempt(self, delivery: Delivery) -> bool:

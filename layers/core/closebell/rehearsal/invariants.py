@@ -21,9 +21,6 @@ from closebell.simulation.venue_orders import STOP_TYPES
 
 ZERO, CENT = Decimal(0), Decimal("0.01")
 UNPROTECTED_CYCLES_MAX = 2
-TOLD_WITHIN = timedelta(minutes=30)
-"""The reach of the watchdog: an order in flight for 15 minutes is named at the next quarter of an hour."""
-
 GRACE = timedelta(minutes=15)
 ONCE_A_SESSION = {"place_orders": time(9, 0), "review_performance": time(16, 5), "generate_signals": time(16, 20)}
 TRANSFERS = frozenset({"CSD", "CSW"})
@@ -44,14 +41,15 @@ class Checker:
         self._commits = CommitChecks(stage, self.truth, market)
         raw.observer = self._commits.on_commit
         self._bare_cycles: Counter[str] = Counter()
-        self._bare_since: dict[str, datetime] = {}
+        self._last_cycle_at: datetime | None = None
 
     # --- after each run
 
-    def after_run(self, function: str, completed: bool) -> None:
-        """What must hold after any run, and more after a reconciliation that went through."""
+    def after_run(self, function: str, scheduled_at: datetime, completed: bool) -> None:
+        """What must hold after any run, and more after a reconciliation that went through (a second delivery is none)."""
         self._ours_are_enough()
-        if function == "reconcile" and completed:
+        if function == "reconcile" and completed and scheduled_at != self._last_cycle_at:
+            self._last_cycle_at = scheduled_at
             self._protected()
             self._halted_on_loss()
 
@@ -67,17 +65,12 @@ class Checker:
     def _protected(self) -> None:
         """A filled position has a stop under all of it within one cycle, or the owner was told within two."""
         positions = self._raw.all_of(Position)
-        for gone in self._bare_since.keys() - {position.symbol for position in positions}:
-            del self._bare_since[gone], self._bare_cycles[gone]
+        for gone in self._bare_cycles.keys() - {position.symbol for position in positions}:
+            del self._bare_cycles[gone]
         for position in positions:
             bare = position.state in {PositionState.OPEN, PositionState.PROTECTED} and self._uncovered(position) > 0
             self._bare_cycles[position.symbol] = self._bare_cycles[position.symbol] + 1 if bare else 0
-            if not bare:
-                self._bare_since.pop(position.symbol, None)
-                continue
-            since = self._bare_since.setdefault(position.symbol, self._stage.now)
-            late = self._bare_cycles[position.symbol] > UNPROTECTED_CYCLES_MAX and self._stage.now - since > TOLD_WITHIN
-            if late and not self._was_told(position.symbol):
+            if self._bare_cycles[position.symbol] > UNPROTECTED_CYCLES_MAX and not self._was_told(position.symbol):
                 self._stage.violated(11, f"{self._uncovered(position)} {position.symbol} without a stop and without a word")
 
     @property

@@ -56,6 +56,7 @@ class SubmitChecks:
         if request.side is Side.BUY:
             self._not_halted(order)
             if order.created_at == self._stage.now:
+                self._reserves_enough(order)
                 self._within_limits(order)
                 self._within_collar(order)
         else:
@@ -89,11 +90,17 @@ class SubmitChecks:
                 self._stage.violated(14, f"{_name(order)} is sent while {_name(other)} rests")
 
     def _not_halted(self, order: OrderRecord) -> None:
-        """A call is in flight from the write that says so on: a halt that came later, or right before that write, is too late."""
+        """A call is in flight from the write that says so on: a halt that came later came too late."""
         halt = self._raw.at(HALT_KEY, Halt)
-        if halt is not None and halt.is_halted and self._raw.commits_between(HALT_KEY, order.key) > 1:
+        if halt is not None and halt.is_halted and self._raw.was_written_before(HALT_KEY, order.key):
             again = "again " if order.sent_count > 1 else ""
             self._stage.violated(17, f"{_name(order)} is sent {again}although the desk is halted")
+
+    def _reserves_enough(self, order: OrderRecord) -> None:
+        """Until it is seen filled, an entry counts at what it reserves: that must cover what it would cost now."""
+        quote = self._stage.exchange.floor.tape.quote(order.symbol, self._stage.now)
+        if quote is not None and order.reserved_usd + CENT < order.quantity_shares * quote.ask_usd:
+            self._stage.violated(7, f"{_name(order)} reserves {order.reserved_usd} USD at an ask of {quote.ask_usd}")
 
     def _within_limits(self, order: OrderRecord) -> None:
         fresh = [worth for at, worth in self._worth if self._stage.now - at <= SNAPSHOT_AGE_MAX]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from closebell.model.record import Key, Record
-from closebell.ports.journal import Change, Stored, key_of
+from closebell.ports.journal import Change, Require, Stored, key_of
 from closebell.simulation.memory_journal import MemoryJournal
 
 R = TypeVar("R", bound=Record)
@@ -24,7 +24,8 @@ class WatchedJournal(MemoryJournal):
         self.observer: Observer | None = None
 
     def commit(self, changes: Sequence[Change]) -> None:
-        before = {key_of(change): self._record(key_of(change)) for change in changes}
+        written = [change for change in changes if not isinstance(change, Require)]
+        before = {key_of(change): self._record(key_of(change)) for change in written}
         super().commit(changes)
         self._commits_count += 1
         for key, record in before.items():
@@ -46,9 +47,9 @@ class WatchedJournal(MemoryJournal):
         record = self._record(key)
         return record if isinstance(record, record_type) else None
 
-    def commits_between(self, key: Key, other: Key) -> int:
-        """How many commits after a key's last one another key's last one came; negative when it came before."""
-        return self._written_at.get(other, 0) - self._written_at.get(key, 0)
+    def was_written_before(self, key: Key, other: Key) -> bool:
+        """Whether a key's last commit came before another key's last one."""
+        return self._written_at.get(key, 0) < self._written_at.get(other, 0)
 
     def _record(self, key: Key) -> Record | None:
         stored: Stored[Record] | None = self._stored.get(key)

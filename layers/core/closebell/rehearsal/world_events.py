@@ -63,10 +63,13 @@ class WorldEvents:
             self._stage.exchange.halt(symbol, halted=True)
         for name, act in (
             ("owner_buys", self._buy), ("owner_sells", self._sell), ("owner_cancels_stop", self._cancel_stop),
-            ("stop_vanished", self._lose_stop), ("deposit", self._deposit), ("withdrawal", self._withdraw),
+            ("stop_vanished", self._lose_stop),
         ):  # fmt: skip
             if strikes(name):
                 act()
+        for name, act in (("deposit", self._deposit), ("withdrawal", self._withdraw)):
+            if strikes(name):
+                self._stage.later(1.0, act)  # never at the very instant of a close
 
     def _buy(self) -> None:
         symbol, shares = self._stage.generator.choice(list(SECTOR_OF)), Decimal(self._stage.generator.randint(1, 20))
