@@ -101,7 +101,7 @@ class Evening:
         if reads_broker:
             self.journal.commit([Create(snapshot(decided, "16:10"))])
 
-    def generate_signals(self, at: str = "16:20") -> GenerateSignals:
+    def generate_signals(self) -> GenerateSignals:
         return GenerateSignals(
             self._log("generate_signals"),
             self.journal,

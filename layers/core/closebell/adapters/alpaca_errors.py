@@ -99,8 +99,10 @@ def send_error(failure: Failure, call: str) -> ClosebellError:
     """What became of a write: refused for good, not accepted yet, or nobody knows."""
     if failure.is_refusal:
         return _refusal_error(failure)
-    if failure.status == 429 or _is_about_the_key(failure) or (failure.status == 403 and failure.code is None):
-        return BrokerKeyRefused(_told(failure)) if failure.status != 429 else read_error(failure, call)
+    if failure.status == 429 or _is_about_the_key(failure):
+        return read_error(failure, call)
+    if failure.status == 403 and failure.code is None:
+        return BrokerKeyRefused(_told(failure))
     return OutcomeUnknown(f"{call}: {_told(failure)}; it may have been accepted")
 
 

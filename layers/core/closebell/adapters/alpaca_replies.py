@@ -155,7 +155,7 @@ def _cash_instant(fields: Fields) -> datetime:
         return _new_york_instant(_date(fields, "date"), "00:00")
     activity_id = _text(fields, "id")  # it begins with its date
     try:
-        return _new_york_instant(datetime.strptime(activity_id[:8], "%Y%m%d").date(), "00:00")  # noqa: DTZ007 - the zone is given
+        return _new_york_instant(date.fromisoformat(activity_id[:8]), "00:00")
     except ValueError:
         raise UnreadableReplyError(f"activity {activity_id!r} has no date") from None
 
