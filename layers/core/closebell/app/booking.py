@@ -126,7 +126,7 @@ class Bookkeeper:
     def _owner(self, venue_order_id: str, symbol: str) -> Stored[OrderRecord] | None:
         """The order of ours behind a fill: a live one by the broker's ids, else by our id on the broker's order."""
         for stored in self.orders.values():
-            if venue_order_id == stored.record.venue_order_id or venue_order_id in stored.record.venue_leg_order_ids:
+            if stored.record.is_known_as(venue_order_id):
                 return stored
         shown = self.broker.order(venue_order_id)
         if shown is None and any(stored.record.venue_order_id is None for stored in self.orders.values()):

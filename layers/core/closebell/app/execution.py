@@ -101,21 +101,42 @@ class Executor:
         return self._send(stored)
 
     def follow(self, stored: Stored[OrderRecord], venue: VenueOrder) -> Stored[OrderRecord]:
-        """Take over what the broker shows of an order of ours.
+        """Take over what the broker shows of an order of ours; one that the owner replaced goes on in its newest form.
 
-        Raises BooksDisagree when the order under our id is not the order we meant.
+        Raises BooksDisagree when the order under our id is not the order we meant, BrokerUnavailable when the order that replaces
+        it is not shown yet.
         """
-        order = stored.record
+        order, evidence = stored.record, f"the broker shows {venue.status}"
         _require_same(order, venue)
+        while venue.status is VenueStatus.REPLACED and venue.replaced_by_venue_order_id:
+            order, venue = self._newest_form(order, venue)
+            evidence = f"replaced at the broker by {venue.venue_order_id}, which is {venue.status}"
         self.shown[order.client_order_id] = venue
-        state = _state_of(order, venue)
-        legs = tuple(leg.venue_order_id for leg in venue.legs)
+        legs = tuple(leg.venue_order_id for leg in venue.legs if leg.venue_order_id not in order.venue_leg_order_ids)
+        changed = order.model_copy(
+            update={
+                "venue_order_id": venue.venue_order_id,
+                "venue_leg_order_ids": (*order.venue_leg_order_ids, *legs),
+                "filled_average_price_usd": venue.filled_average_price_usd or order.filled_average_price_usd,
+            }
+        )
+        return self.move(stored, _state_of(order, venue), evidence, _differing(stored.record, changed))
+
+    def _newest_form(self, order: OrderRecord, replaced: VenueOrder) -> tuple[OrderRecord, VenueOrder]:
+        """The order that took the place of one of ours, and our record in its terms: what was executed stays executed."""
+        child = self.broker.order(replaced.replaced_by_venue_order_id or "")
+        if child is None:
+            raise BrokerUnavailable(f"order {order.client_order_id} was replaced, and what replaces it is not shown yet")
+        executed = order.former_executed_shares + replaced.filled_quantity_shares  # its legs moved on with it
         update = {
-            "venue_order_id": venue.venue_order_id,
-            "venue_leg_order_ids": legs or order.venue_leg_order_ids,
-            "filled_average_price_usd": venue.filled_average_price_usd or order.filled_average_price_usd,
+            "venue_order_id": child.venue_order_id,
+            "former_venue_order_ids": (*order.former_venue_order_ids, replaced.venue_order_id),
+            "former_executed_shares": executed,
+            "quantity_shares": executed + child.quantity_shares,
+            "limit_price_usd": child.limit_price_usd,
+            "stop_price_usd": child.stop_price_usd or (order.stop_price_usd if child.legs else None),
         }
-        return self.move(stored, state, f"the broker shows {venue.status}", update)
+        return order.model_copy(update=update), child
 
     def cancel(self, stored: Stored[OrderRecord]) -> Stored[OrderRecord]:
         """Ask for a cancel. It is done when the broker shows the order as ended, in this run or a later one."""
@@ -236,10 +257,16 @@ def _state_of(order: OrderRecord, venue: VenueOrder) -> OrderState:
     return order.state if behind or order.state.is_terminal else state
 
 
+def _differing(before: OrderRecord, after: OrderRecord) -> dict[str, object]:
+    return {name: value for name, value in after if value != getattr(before, name)}
+
+
 def _require_same(order: OrderRecord, venue: VenueOrder) -> None:
     same = (venue.symbol, venue.side) == (order.symbol, order.side)
-    shrunk = order.order_class is OrderClass.OCO and venue.quantity_shares < order.quantity_shares  # its other leg sold some
-    if not same or (venue.quantity_shares != order.quantity_shares and not shrunk):
+    meant = order.quantity_shares - order.former_executed_shares
+    shrunk = order.order_class is OrderClass.OCO and venue.quantity_shares < meant  # its other leg sold some
+    former = venue.venue_order_id in order.former_venue_order_ids
+    if not same or (venue.quantity_shares != meant and not shrunk and not former):
         raise BooksDisagree(
             f"order {order.client_order_id} was meant as {order.side} {order.quantity_shares} {order.symbol}, the broker shows "
             f"{venue.side} {venue.quantity_shares} {venue.symbol} under that id"

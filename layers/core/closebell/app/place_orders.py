@@ -108,6 +108,7 @@ class Morning:
         self.sync, self.market, self.session = sync, market, session
         self.journal, self.parameters = sync.room.journal, sync.desk.parameters
         self.counts: Counter[str] = Counter()
+        self._is_rationed = False
 
     def exit(self, plans: Sequence[TradePlan]) -> None:
         """Begin every planned exit; those whose shares are free already are sent."""
@@ -133,6 +134,9 @@ class Morning:
                 if plan.symbol in frozen or failed:
                     self._deny(plan, checks, _why(failed, plan.symbol in frozen))
                     continue
+            if self._is_rationed:
+                self._deny(plan, (), "the broker takes no more requests for now (429): its answers are kept for exits and stops")
+                continue
             placed = self._send(order)
             view = view if is_known else self._after(view, placed)  # one that was out already is in the reading
 
@@ -140,6 +144,7 @@ class Morning:
         placed = self.sync.executor.place(order)
         self.sync.keeper.orders[order.client_order_id] = placed
         state = placed.record.state
+        self._is_rationed |= state is OrderState.UNKNOWN and placed.record.sent_count == 0  # 429: it was never taken
         self.counts["rejected" if state is OrderState.REJECTED else "unknown" if state.is_in_flight else "orders"] += 1
         return placed.record
 

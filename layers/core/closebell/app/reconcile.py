@@ -4,7 +4,7 @@
 2. Resolve orders in flight, follow the others.
 3. Book the activities, each once.
 4. Compare positions and orders; every difference is a named break with one consequence.
-5. Rest a stop under every position of ours; take a closing position one step further.
+5. Halted: cancel entries that still rest. Rest a stop under every position of ours; take a closing position one step further.
 6. Keep the reading as the snapshot that exposure is computed from; halt on the day's loss limit; deliver alerts.
 """
 
@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from closebell.app.alerts import alert_changes, deliver_waiting
 from closebell.app.breaks import settle_differences
-from closebell.app.control import halt_desk
+from closebell.app.control import halt_desk, read_halt
 from closebell.app.desk import load_desk
 from closebell.app.exits import EXIT_ATTEMPTS_COUNT_MAX, ExitDesk
 from closebell.app.protection import protective_order, sellable_shares, stop_price_usd, target_price_usd
@@ -57,6 +57,7 @@ class Reconcile:
         sync = VenueSync.read(self.room, desk)
         cycle = Cycle(sync, trigger)
         sync.counts["breaks"] = settle_differences(sync, trigger.market.date_of(sync.now))
+        cycle.withdraw_entries()
         cycle.protect()
         cycle.close()
         cycle.settle_orders()
@@ -76,6 +77,15 @@ class Cycle:
         self.exits = ExitDesk(sync)
         self.market = trigger.market
         self.session = trigger.market.date_of(sync.now)
+
+    def withdraw_entries(self) -> None:
+        """While the desk is halted no entry of ours may go on buying: what still rests is cancelled."""
+        halt = read_halt(self.journal)
+        if halt is None or not halt.record.is_halted:
+            return
+        for stored in list(self.keeper.orders.values()):
+            if stored.record.leg is OrderLeg.ENTRY and not stored.record.state.is_terminal:
+                self.sync.cancel(stored)
 
     def protect(self) -> None:
         """Rest a stop (and target) under every position of ours that has none of the right size, and under nothing else."""
@@ -151,7 +161,9 @@ class Cycle:
         shown = self.sync.executor.shown.get(order.client_order_id)
         is_known = shown is not None and shown.status is not VenueStatus.UNRECOGNISED
         self._mark(symbol, PositionState.PROTECTED if is_known and not order.state.is_in_flight else PositionState.OPEN)
-        if order.state.is_in_flight and self.sync.now - order.created_at >= UNKNOWN_STOP_PATIENCE:
+        bought_at = max(lot.opened_at for lot in self.keeper.positions[symbol].record.lots)
+        bare_since = min(order.created_at, bought_at + UNKNOWN_STOP_PATIENCE)
+        if order.state.is_in_flight and self.sync.now - bare_since >= UNKNOWN_STOP_PATIENCE:
             body = f"It is not known whether the stop of {symbol} reached the broker: {order.note}"
             self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} may be unprotected", body, "unprotected")
         elif shown is not None and not is_known:

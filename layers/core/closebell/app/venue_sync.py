@@ -2,31 +2,26 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
+from closebell.app.alerts import alert_changes
 from closebell.app.booking import Bookkeeper
 from closebell.app.desk import Desk
 from closebell.app.execution import Executor, executed_shares
 from closebell.app.trading_room import TradingRoom
 from closebell.app.venue_reading import VenueReading, read_venue
 from closebell.model.broker import BrokerSnapshot, Side, VenueOrder, VenuePosition
+from closebell.model.errors import BrokerUnavailable
 from closebell.model.instruments import Market
+from closebell.model.operations import Alert, Priority
 from closebell.model.orders import OrderLeg, OrderRecord, OrderState
 from closebell.ports.journal import Stored
 
-SATURDAY = 5
+CALENDAR_REACH = timedelta(days=10)
+"""No two sessions of an exchange lie further apart."""
 ARRIVES_WITHIN = timedelta(minutes=8)
 """An order may reach the broker this long after it was sent."""
-
-
-def previous_close(at: datetime) -> datetime:
-    """The close that the broker's `last_equity` is of, but for holidays: 16:00 New York on the weekday before."""
-    zone = Market.US_EQUITY.zone
-    day = Market.US_EQUITY.date_of(at) - timedelta(days=1)
-    while day.weekday() >= SATURDAY:
-        day -= timedelta(days=1)
-    return datetime.combine(day, time(16), zone).astimezone(UTC)
 
 
 class VenueSync:
@@ -38,6 +33,7 @@ class VenueSync:
         self.executor = Executor(room.journal, room.broker, reading.clock.now_at)
         self.desk_name = room.desk_name(reading.account)
         self.counts: Counter[str] = Counter()
+        self._last_close_at: datetime | None = None
         self._take_over()
 
     @classmethod
@@ -53,16 +49,28 @@ class VenueSync:
 
     def snapshot(self, market: Market) -> BrokerSnapshot:
         """The reading as the record from which exposure is computed."""
-        cursor = self.keeper.cursor
-        paid_in = cursor.record.transferred_usd(previous_close(self.now)) if cursor else Decimal(0)
         return BrokerSnapshot(
             as_of=self.now,
             session=market.date_of(self.now),
             account=self.reading.account,
             positions=self.reading.positions,
             open_orders=self.reading.open_orders,
-            transfers_usd=paid_in,
+            transfers_usd=self._transfers_usd(),
         )
+
+    def _transfers_usd(self) -> Decimal:
+        """What was paid in, less what was taken out, since the close that the broker's `last_equity` is of."""
+        cursor = self.keeper.cursor
+        if cursor is None or not cursor.record.transfers:
+            return Decimal(0)
+        if self._last_close_at is None:
+            today = Market.US_EQUITY.date_of(self.now)
+            hours = self.room.broker.calendar(today - CALENDAR_REACH, today)
+            closes = [day.closes_at for day in hours if day.session < today]
+            if not closes:
+                raise BrokerUnavailable(f"the broker's calendar knows no session in the ten days before {today}")
+            self._last_close_at = max(closes)
+        return cursor.record.transferred_usd(self._last_close_at)
 
     def read_again(self) -> None:
         """A second reading in the same run, for what the first left in doubt."""
@@ -72,7 +80,7 @@ class VenueSync:
     def unbooked_shares(self, order: OrderRecord) -> Decimal:
         """What the broker executed of an order, as last shown, and our ledger does not have yet."""
         shown = self.executor.shown.get(order.client_order_id)
-        return executed_shares(shown) - order.filled_quantity_shares if shown else Decimal(0)
+        return order.former_executed_shares + executed_shares(shown) - order.filled_quantity_shares if shown else Decimal(0)
 
     def is_settling(self, symbol: str) -> bool:
         """Whether anything of ours in the symbol is between two states: sent and unknown, or executed and not booked."""
@@ -111,11 +119,29 @@ class VenueSync:
                 stored = self.executor.resolve(stored)
                 self.counts["resolved"] += 1
             shown = self._look_at(stored.record, listed)
-            self.keeper.orders[order_id] = self.executor.follow(stored, shown) if shown is not None else stored
+            followed = self.executor.follow(stored, shown) if shown is not None else stored
+            if followed.record.former_venue_order_ids != stored.record.former_venue_order_ids:
+                self._tell_replaced(followed.record)
+            self.keeper.orders[order_id] = followed
         for activity in self.reading.activities:
             self.keeper.book(activity, self.now)
         self.counts["fills"] = self.keeper.booked_count
         self._give_up_lost_sales(listed)
+
+    def _tell_replaced(self, order: OrderRecord) -> None:
+        alert = Alert(
+            alert_id=f"replaced-{order.venue_order_id}",
+            priority=Priority.WARNING,
+            subject=f"An order of ours for {order.symbol} was replaced",
+            body=f"Somebody replaced {order.client_order_id} at the broker: now {order.side} {order.quantity_shares} "
+            f"{order.symbol}, limit {order.limit_price_usd}, stop {order.stop_price_usd}. It is followed as it now is.",
+            created_at=self.now,
+            runbook="breaks",
+        )
+        changes = alert_changes(self.room.journal, alert)
+        if changes:
+            self.room.journal.commit(changes)
+            self.counts["alerts"] += 1
 
     def _give_up_lost_sales(self, listed: Mapping[str, VenueOrder]) -> None:
         """A sale that is quarantined, unknown by id and not listed, while the broker holds all our shares free, never arrived.

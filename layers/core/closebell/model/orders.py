@@ -106,6 +106,9 @@ class OrderRecord(Record):
 
     `client_order_id` is derived from environment, account, plan, leg and attempt, so a second run derives the same one.
     `venue_leg_order_ids` are the broker's ids of an OCO's stop leg: fills carrying them are ours.
+
+    An order that the owner replaces at the broker stays this one order: `venue_order_id`, quantity and prices become those of
+    its newest form, `former_venue_order_ids` are the ids before, `former_executed_shares` what they traded.
     """
 
     kind: ClassVar[str] = "order"
@@ -134,6 +137,8 @@ class OrderRecord(Record):
     is_cancel_asked: bool = False
     venue_order_id: str | None = None
     venue_leg_order_ids: tuple[str, ...] = ()
+    former_venue_order_ids: tuple[str, ...] = ()
+    former_executed_shares: Decimal = Decimal(0)
     filled_quantity_shares: Decimal = Decimal(0)
     filled_average_price_usd: Decimal | None = None
     note: str = ""
@@ -141,6 +146,10 @@ class OrderRecord(Record):
     @property
     def key(self) -> Key:
         return order_key(self.client_order_id)
+
+    def is_known_as(self, venue_order_id: str) -> bool:
+        """Whether the broker has or had this order, or a leg of it, under an id of its own."""
+        return venue_order_id in {self.venue_order_id, *self.venue_leg_order_ids, *self.former_venue_order_ids}
 
     @property
     def request(self) -> OrderRequest:
