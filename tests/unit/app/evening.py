@@ -129,7 +129,7 @@ class Evening:
         return ReviewPerformance(self._log("review_performance"), self.journal, ExchangeCalendar())
 
     def watch_schedule(self) -> WatchSchedule:
-        return WatchSchedule(self._log("watch_schedule"), self.journal, self.inbox, ExchangeCalendar(), CronFirings())
+        return WatchSchedule(self._log("watch_schedule"), ExchangeCalendar(), CronFirings())
 
     def trigger(self, at: str, day: date | None = None) -> Trigger:
         return Trigger(market=Market.US_EQUITY, scheduled_at=new_york(day or self.decided, at))

@@ -78,7 +78,8 @@ def test_an_entry_that_the_owner_replaced_keeps_what_it_bought_before_and_after(
     desk.exchange.replace(head.venue_order_id, Replacement(quantity_shares=D(6)))
     desk.reconcile(TUESDAY, "09:45")
     order = live(desk, OrderLeg.ENTRY)[0]
-    assert (order.quantity_shares, order.former_venue_order_ids, order.state) == (D(6), (head.venue_order_id,), OrderState.ACCEPTED)
+    assert (order.quantity_shares, order.state) == (D(6), OrderState.ACCEPTED)
+    assert order.former_venue_order_ids == (head.venue_order_id,)
     for at in ("16:00", "16:05", "16:10"):
         desk.reconcile(TUESDAY, at)
     assert positions(desk)["AAA"].quantity_shares == desk.shares("AAA") == 6
@@ -162,7 +163,8 @@ def test_an_exit_refused_because_the_owner_sold_in_between_is_not_sent_again() -
     desk.plan(WEDNESDAY, leave(WEDNESDAY, "AAA"))
     desk.day(WEDNESDAY)
     orders = [one.record for one in desk.memory.query("journal", f"ORDER#us_equity#{WEDNESDAY}")]
-    assert [(order.leg, order.state) for order in orders if isinstance(order, OrderRecord)] == [(OrderLeg.EXIT, OrderState.REJECTED)]
+    steps = [(order.leg, order.state) for order in orders if isinstance(order, OrderRecord)]
+    assert steps == [(OrderLeg.EXIT, OrderState.REJECTED)]
     assert desk.shares("AAA") == 0
     assert positions(desk) == {}
     assert [trade.exit_rule for trade in trades(desk)] == ["manual"]

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from closebell.app.alerts import deliver_waiting
 from closebell.app.breaks import require_whole_positions
 from closebell.app.control import halt_desk, read_halt
 from closebell.app.desk import load_desk
@@ -67,7 +66,7 @@ class PlaceOrders:
         morning.exit([plan for plan in plans if plan.action is PlanAction.EXIT])
         morning.enter([plan for plan in plans if plan.action is PlanAction.ENTER])
         if desk.outbox:
-            deliver_waiting(self.room.journal, self.room.notifier)
+            self.room.runs.deliver_alerts()
         counts = {"plans": len(plans), **morning.counts}
         return RunOutcome(", ".join(f"{count} {name}" for name, count in counts.items()), counts, plan_set.input_sha256)
 

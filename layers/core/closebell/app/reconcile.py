@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from closebell.app.alerts import alert_changes, deliver_waiting
+from closebell.app.alerts import alert_changes
 from closebell.app.breaks import settle_differences
 from closebell.app.control import halt_desk, read_halt
 from closebell.app.desk import load_desk
@@ -64,7 +64,7 @@ class Reconcile:
         cycle.keep_snapshot()
         cycle.guard_daily_loss()
         if desk.outbox or sync.counts["alerts"]:
-            sync.counts["delivered"] = deliver_waiting(self.room.journal, self.room.notifier)
+            sync.counts["delivered"] = self.room.runs.deliver_alerts()
         done = ", ".join(f"{count} {name}" for name, count in sorted(sync.counts.items()) if count)
         return RunOutcome(done or "books agree, nothing to do", dict(sync.counts))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from closebell.app.alerts import raise_alert
+from closebell.app.alerts import alert_changes, deliver_waiting
 from closebell.model.errors import ClosebellError, JournalConflict, RunRefused, StoreUnavailable
 from closebell.model.operations import Alert, Priority, RunRecord, RunState, Trigger
 from closebell.ports.journal import Create, Journal, Replace, Stored
@@ -54,6 +54,10 @@ class RunLog:
                 self._fail(stored, trigger, error)
             raise
         return self._finish(stored, RunState.COMPLETED, outcome)
+
+    def deliver_alerts(self) -> int:
+        """Send what waits in the outbox; how many went out."""
+        return deliver_waiting(self.journal, self.notifier, self.clock.now())
 
     def _start(self, trigger: Trigger) -> Stored[RunRecord]:
         """The run's record: a new one, or that of a run that ended already, or one more attempt at it."""
@@ -116,5 +120,8 @@ class RunLog:
             created_at=trigger.scheduled_at,
             runbook=f"{self.function}-failed",
         )
-        raise_alert(self.journal, self.notifier, alert)
+        changes = alert_changes(self.journal, alert)
+        if changes:
+            self.journal.commit(changes)
+            self.deliver_alerts()
         self._finish(stored, RunState.REFUSED if refused else RunState.FAILED, RunOutcome(message))

@@ -6,7 +6,6 @@ from closebell.app.runs import RunLog
 from closebell.model.broker import Account
 from closebell.ports.broker import Broker
 from closebell.ports.journal import Journal
-from closebell.ports.operations import Notifier
 
 
 @dataclass(frozen=True)
@@ -20,10 +19,6 @@ class TradingRoom:
     @property
     def journal(self) -> Journal:
         return self.runs.journal
-
-    @property
-    def notifier(self) -> Notifier:
-        return self.runs.notifier
 
     def desk_name(self, account: Account) -> str:
         """Environment and account: what keeps the order ids of two desks apart."""

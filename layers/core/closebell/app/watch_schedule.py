@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from closebell.app.alerts import alert_changes, deliver_waiting
+from closebell.app.alerts import alert_changes
 from closebell.app.desk import Desk, load_desk
 from closebell.app.runs import RunLog, RunOutcome
 from closebell.model.operations import Alert, DeskOpening, Priority, RunRecord, RunState, Trigger, run_key
 from closebell.model.schedule import SCHEDULES, ScheduledRun
-from closebell.ports.journal import Create, Journal
+from closebell.ports.journal import Create
 from closebell.ports.market_data import Calendar
-from closebell.ports.operations import Notifier
 from closebell.ports.schedule import Firings
 
 GRACE = timedelta(minutes=15)
@@ -24,8 +23,6 @@ class WatchSchedule:
     """The use case. Needs neither the broker nor its key: it must be able to speak when they are what is broken."""
 
     runs: RunLog
-    journal: Journal
-    notifier: Notifier
     calendar: Calendar
     firings: Firings
 
@@ -34,22 +31,23 @@ class WatchSchedule:
         return self.runs.run_once(trigger, lambda: self._watch(trigger))
 
     def _watch(self, trigger: Trigger) -> RunOutcome:
-        desk = load_desk(self.journal)
+        desk = load_desk(self.runs.journal)
         now = trigger.scheduled_at
-        alerts = [*self._missing(trigger, self._opened_at(desk, now)), *_stuck(desk, now)]
+        opened_at = self._opened_at(desk, now)
+        alerts = [*self._missing(trigger, opened_at), *self._silent(trigger, opened_at), *_stuck(desk, now)]
         raised = 0
         for alert in alerts:
-            changes = alert_changes(self.journal, alert)
+            changes = alert_changes(self.runs.journal, alert)
             if changes:
-                self.journal.commit(changes)
+                self.runs.journal.commit(changes)
                 raised += 1
-        delivered = deliver_waiting(self.journal, self.notifier) if raised or desk.outbox else 0
+        delivered = self.runs.deliver_alerts() if raised or desk.outbox else 0
         return RunOutcome(f"{len(alerts)} found", {"found": len(alerts), "alerts": raised, "delivered": delivered})
 
     def _opened_at(self, desk: Desk, now: datetime) -> datetime:
         """When this desk was first watched; from the first look on, a run that is missing is missed."""
         if desk.opening is None:
-            self.journal.commit([Create(DeskOpening(opened_at=now))])
+            self.runs.journal.commit([Create(DeskOpening(opened_at=now))])
             return now
         return desk.opening.opened_at
 
@@ -57,13 +55,28 @@ class WatchSchedule:
         """Every once-a-session run that was due at least 15 minutes ago, in the last day, and has no ended record."""
         due = list(self._due(trigger, opened_at))
         keys = [run_key(schedule.function, schedule.market, due_at) for schedule, due_at in due]
-        records = {stored.record.key: stored.record for stored in self.journal.read_many(keys, RunRecord)} if keys else {}
+        records = {stored.record.key: stored.record for stored in self.runs.journal.read_many(keys, RunRecord)} if keys else {}
         found = [(schedule, due_at, records.get(key)) for (schedule, due_at), key in zip(due, keys, strict=True)]
         return [
             _overdue(schedule, due_at, record, trigger.scheduled_at)
             for schedule, due_at, record in found
             if record is None or record.state is RunState.STARTED
         ]
+
+    def _silent(self, trigger: Trigger, opened_at: datetime) -> Iterator[Alert]:
+        """A function that repeats inside the session and of which nothing ended although it was due 15 minutes ago and more."""
+        now, date_of = trigger.scheduled_at, trigger.market.date_of
+        for schedule in SCHEDULES:
+            if schedule.market is not trigger.market or schedule.once_a_session or schedule.function == self.runs.function:
+                continue
+            firings = self.firings.between(schedule, now - 3 * GRACE, now)
+            overdue = [due_at for due_at in firings if opened_at < due_at <= now - GRACE]
+            if not overdue or not self.calendar.sessions(schedule.market, date_of(overdue[-1]), date_of(overdue[-1])):
+                continue
+            since = [run_key(schedule.function, schedule.market, due_at) for due_at in firings if due_at >= overdue[-1]]
+            ended = [stored.record.state is not RunState.STARTED for stored in self.runs.journal.read_many(since, RunRecord)]
+            if not any(ended):
+                yield _overdue(schedule, overdue[-1], None, now)
 
     def _due(self, trigger: Trigger, opened_at: datetime) -> Iterator[tuple[ScheduledRun, datetime]]:
         since, until = max(opened_at, trigger.scheduled_at - LOOK_BACK), trigger.scheduled_at - GRACE

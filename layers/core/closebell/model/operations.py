@@ -77,12 +77,16 @@ class Alert(Record):
 
 
 class UndeliveredAlert(Record):
-    """The outbox: an alert that was committed with its cause and is still to be sent."""
+    """The outbox: an alert that was committed with its cause and is still to be sent.
+
+    Whoever sends it claims it first: until `claimed_until` nobody else does.
+    """
 
     kind: ClassVar[str] = "undelivered_alert"
 
     alert: Alert
     attempts_count: int = 0
+    claimed_until: Instant | None = None
 
     @property
     def key(self) -> Key:
