@@ -11,7 +11,10 @@ import pytest
 from boto3.session import Session
 from moto import mock_aws
 
+from closebell.ports.journal import Journal
+from closebell.simulation.memory_journal import MemoryJournal
 from infra.local.aws import REGION, LocalAws
+from tests.contract.aws_resources import dynamo_journal
 
 
 class CachingSession(Session):
@@ -48,3 +51,9 @@ def moto_aws() -> Iterator[Session]:
     """A boto3 session on moto, empty, in this thread only: under threads moto loses acknowledged writes."""
     with mock_aws():
         yield _on_moto
+
+
+@pytest.fixture(params=["memory", "ministack"])
+def shared_journal(request: pytest.FixtureRequest) -> Journal:
+    """A journal for many threads: in memory, and on DynamoDB's own conditional writes."""
+    return MemoryJournal() if request.param == "memory" else dynamo_journal(request.getfixturevalue("aws"))

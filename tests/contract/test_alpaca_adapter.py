@@ -99,6 +99,7 @@ def everything(broker: Broker) -> dict[str, object]:
         "coin": broker.asset("BTC/USD"),
         "positions": sorted(broker.positions(), key=lambda position: position.symbol),
         "open_orders": sorted(broker.open_orders(), key=lambda one: one.venue_order_id),
+        "every_order": sorted(broker.every_order(), key=lambda one: one.venue_order_id),
         "orders": orders,
         "by_client_id": [broker.order_by_client_id(name) for name in ids],
         "activities": broker.activities(""),

@@ -30,11 +30,6 @@ def journal(request: pytest.FixtureRequest) -> Journal:
     return dynamo_journal(request.getfixturevalue("aws" if request.param == "ministack" else "moto_aws"))
 
 
-@pytest.fixture(params=["memory", "ministack"])
-def shared_journal(request: pytest.FixtureRequest) -> Journal:
-    return MemoryJournal() if request.param == "memory" else dynamo_journal(request.getfixturevalue("aws"))
-
-
 def ids(found: list[Stored[Record]]) -> list[str]:
     return [stored.record.key.sort for stored in found]
 

@@ -79,6 +79,16 @@ def test_a_wrong_key_halts_the_desk_and_names_the_key_not_its_secret(desk: DemoD
     assert "canary" not in json.dumps(answer) + halt.record.reason
 
 
+def test_a_key_that_is_replaced_is_used_by_the_process_that_was_opened_with_the_old_one(desk: DemoDesk) -> None:
+    ssm = desk.aws.client("ssm")
+    right = ssm.get_parameter(Name=TRADING_KEY, WithDecryption=True)["Parameter"]["Value"]
+    wrong = json.dumps({"key_id": "OLD-KEY", "secret_key": "canary-of-this-test"})
+    ssm.put_parameter(Name=TRADING_KEY, Value=wrong, Type="SecureString", Overwrite=True)
+    invoke(desk, "reconcile")
+    ssm.put_parameter(Name=TRADING_KEY, Value=right, Type="SecureString", Overwrite=True)
+    assert invoke(desk, "reconcile")["state"] == "completed"
+
+
 def test_a_broker_that_is_down_fails_the_run_and_changes_nothing(desk: DemoDesk) -> None:
     desk.broker.set_fault("garbage_html", path="/v2/account", times=20)
     before = desk.journal.query("book", "DESK", "POSITION#")

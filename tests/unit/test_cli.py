@@ -1,7 +1,7 @@
 """What the owner types, and what comes back: on a desk in memory."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from closebell import cli
 from closebell.app.control import read_halt
 from closebell.app.desk import load_desk, load_parameters
 from closebell.model.books import Lot, Position, PositionState
+from closebell.model.broker import Side
 from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market
 from closebell.ports.journal import Create, Replace
 from closebell.simulation.memory_archive import MemoryArchive
 from closebell.simulation.memory_journal import MemoryJournal
 from closebell.wiring.operator import OperatorDesk
+from tests.unit.app.small_desk import bought
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -117,6 +119,24 @@ def test_a_disputed_position_can_be_released_and_no_other(terminal: Terminal) ->
     stored = terminal.journal.read(position.key, Position)
     assert stored is not None
     assert (stored.record.state, stored.record.lots) == (PositionState.EXTERNAL, ())
+
+
+def test_rebuild_shows_what_the_broker_has_and_wants_the_desk_halted(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = bought(date(2018, 10, 2), ["100", "100", "100"])
+    desk.exchange.trade_manually("AAA", Side.BUY, Decimal(3))
+    monkeypatch.setattr(cli, "operator_broker", lambda stack: desk.broker)
+    terminal.run("configure", str(ROOT / "examples" / "desk.toml"))
+    code, told = terminal.run("rebuild")
+    assert (code, "closebell halt" in told) == (1, True)
+    terminal.run("halt", "the tables are lost")
+    code, told = terminal.run("rebuild")
+    assert code == 0
+    assert re.search(r"AAA +10 ours +3 yours +open", told)
+    assert "2 fills, 1 positions, 0 trades, 1 resting orders; 0 symbols differ" in told
+    assert terminal.run("rebuild")[0] == 1, "there are books now"
+    assert terminal.run("rebuild", "--replace")[0] == 0
 
 
 def test_a_halt_needs_its_reason(terminal: Terminal) -> None:

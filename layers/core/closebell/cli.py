@@ -12,13 +12,14 @@ from closebell.adapters.system_clock import SystemClock
 from closebell.app.control import confirm_resume, halt_desk, release_position, request_resume, store_parameters
 from closebell.app.desk import load_desk
 from closebell.app.explain import find_decisions, find_denial
+from closebell.app.rebuild import rebuild_desk
 from closebell.configuration import read_parameters
 from closebell.model.decision_document import DecisionDocument
 from closebell.model.errors import ClosebellError, ConfigurationError, DataError
 from closebell.model.instruments import Market
 from closebell.reports.explanation import explain_decision
 from closebell.strategies import STRATEGIES
-from closebell.wiring.operator import OperatorDesk, operator_desk
+from closebell.wiring.operator import OperatorDesk, operator_broker, operator_desk
 
 app = typer.Typer(
     help="A trading desk that runs itself: ask it why, stop it, set it up.", no_args_is_help=True, add_completion=False
@@ -132,6 +133,27 @@ def release(symbol: Annotated[str, typer.Argument(help="A disputed position.")],
 
 
 @app.command()
+def rebuild(
+    stack: Stack, replace: Annotated[bool, typer.Option(help="Throw away the books that are there, and rebuild them.")] = False
+) -> None:
+    """Make the books anew from the broker's account alone, when tables were lost or are wrong. The desk must be halted."""
+    try:
+        desk = operator_desk(stack)
+        books = rebuild_desk(operator_broker(stack), desk.journal, replace)
+    except ClosebellError as error:
+        fail(error)
+    for position in books.positions.values():
+        ours, yours = position.quantity_shares, position.external_shares
+        typer.echo(f"  {position.symbol:<8}{ours:>12f} ours{yours:>12f} yours  {position.state}")
+    for found in books.breaks:
+        typer.echo(f"  {found.symbol}: fills explain {found.ours_shares:f}, the broker has {found.theirs_shares:f}: {found.note}")
+    typer.echo(
+        f"{len(books.fills)} fills, {len(books.positions)} positions, {len(books.trades)} trades, "
+        f"{len(books.orders)} resting orders; {len(books.breaks)} symbols differ"
+    )
+
+
+@app.command()
 def status(stack: Stack) -> None:
     """What the desk owns, whether it is halted, and when the broker was last read."""
     try:
@@ -160,13 +182,14 @@ def simulate(
     faults: Annotated[str, typer.Option(help="all, none, or names with commas between.")] = "all",
     seed: Annotated[int | None, typer.Option(help="One seed instead of many.")] = None,
     trace: Annotated[bool, typer.Option(help="With --seed: show everything that happened.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes to play in.")] = 1,
 ) -> None:
     """Rehearse the desk on seeded markets with faults at every port, and check its invariants after every step."""
     from closebell.rehearsal.command import rehearse, seeds_of, trail  # the other commands need not load the use cases
 
     try:
         chosen = seeds_of(seeds) if seed is None else range(seed, seed + 1)
-        violations = rehearse(chosen, sessions, faults, typer.echo, SystemClock().now)
+        violations = rehearse(chosen, sessions, faults, typer.echo, SystemClock().now, workers)
         for line in trail(chosen.start, sessions, faults) if trace and seed is not None else ():
             typer.echo(line)
     except ClosebellError as error:

@@ -1,13 +1,16 @@
 """The outbox: an alert is delivered once, whoever delivers and whatever is down meanwhile."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from closebell.app.alerts import CLAIM_LASTS, alert_changes, deliver_waiting
+from closebell.model.errors import OutcomeUnknown
 from closebell.model.operations import Alert, Priority, UndeliveredAlert
 from closebell.model.record import Key
+from closebell.ports.journal import Change
 from closebell.simulation.memory_journal import MemoryJournal
 from tests.unit.app.small_desk import Inbox
 
@@ -75,6 +78,28 @@ def test_the_claim_of_a_process_that_was_killed_runs_out() -> None:
     assert deliver_waiting(journal, inbox, NOW + CLAIM_LASTS - timedelta(seconds=1)) == 0
     assert deliver_waiting(journal, inbox, NOW + CLAIM_LASTS) == 1
     assert inbox.alerts == [alert]
+
+
+@pytest.mark.parametrize("was_written", [True, False])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_lost_answer_neither_stops_the_caller_nor_sends_twice(
+    monkeypatch: pytest.MonkeyPatch, number: int, was_written: bool
+) -> None:
+    journal, alert = with_one_alert()
+    commit, seen = journal.commit, []
+
+    def lossy(changes: Sequence[Change]) -> None:
+        seen.append(changes)
+        if len(seen) != number or was_written:
+            commit(changes)
+        if len(seen) == number:
+            raise OutcomeUnknown("lost")
+
+    monkeypatch.setattr(journal, "commit", lossy)
+    inbox = Inbox()
+    deliver_waiting(journal, inbox, NOW)
+    deliver_waiting(journal, inbox, NOW + CLAIM_LASTS)
+    assert (inbox.alerts, waiting(journal)) == ([alert], [])
 
 
 def test_an_alert_is_raised_once() -> None:

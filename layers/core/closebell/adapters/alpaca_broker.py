@@ -106,21 +106,26 @@ class AlpacaBroker:
         return self._trading.read("/positions", {}, lambda reply: items_of(reply, position_of))
 
     def open_orders(self) -> list[VenueOrder]:
+        return [order for order in self._orders("open") if order.is_open or any(leg.is_open for leg in order.legs)]
+
+    def every_order(self) -> list[VenueOrder]:
+        return self._orders("all")
+
+    def _orders(self, status: str) -> list[VenueOrder]:
         """Pages by submission time. `after` excludes its instant, and orders may share one: each page therefore asks again for
         the last instant of the one before, and what was seen already is dropped."""
         found: dict[str, VenueOrder] = {}
-        query: dict[str, str | int] = {"status": "open", "limit": ORDERS_A_PAGE, "direction": "asc", "nested": "true"}
+        query: dict[str, str | int] = {"status": status, "limit": ORDERS_A_PAGE, "direction": "asc", "nested": "true"}
         for _ in range(PAGES_MAX):
             page = self._trading.read("/orders", query, lambda reply: items_of(_single_symbol(reply), order_of))
             fresh = {order.venue_order_id: order for order in page if order.venue_order_id not in found}
             found |= fresh
             if len(page) < ORDERS_A_PAGE:
-                orders = (order for order in found.values() if order.is_open or any(leg.is_open for leg in order.legs))
-                return sorted(orders, key=lambda order: order.submitted_at)
+                return sorted(found.values(), key=lambda order: order.submitted_at)
             if not fresh:
                 break
             query["after"] = (max(order.submitted_at for order in page) - timedelta(microseconds=1)).isoformat()
-        raise BrokerUnavailable("GET /orders: the pages do not come to an end, so the list of open orders is not known")
+        raise BrokerUnavailable("GET /orders: the pages do not come to an end, so the list of orders is not known")
 
     def order(self, venue_order_id: str) -> VenueOrder | None:
         path = f"/orders/{_in_path(venue_order_id)}"

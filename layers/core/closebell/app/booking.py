@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+from closebell.app.alerts import alert_changes
 from closebell.app.desk import Desk
 from closebell.books.ledger import Booking, book_asset_fee, book_fill, book_split, external_position, open_position
 from closebell.model.books import CashTransfer, Fill, LedgerCursor, Position
 from closebell.model.broker import CashActivity, VenueFill
 from closebell.model.decision import ExitRule, TradePlan
-from closebell.model.errors import BrokerUnavailable
+from closebell.model.errors import BooksDisagree, BrokerUnavailable
+from closebell.model.operations import Alert, Priority
 from closebell.model.orders import OrderLeg, OrderRecord, is_our_order_id, order_key
 from closebell.model.record import Key
 from closebell.ports.broker import Broker
@@ -19,6 +21,12 @@ from closebell.ports.journal import Change, Create, Journal, Remove, Replace, St
 ASSET_FEE_CODES = frozenset({"CFEE", "FEE"})
 """Listed at the day's end for shares that left with the trade: reconciliation has charged them by then."""
 
+
+SPLIT_CODES = frozenset({"SPLIT", "SSP"})
+"""New shares for old: the only activities besides fills and fees that change what we own."""
+
+ROUTINE_PREFIXES = ("DIV", "INT", "FEE", "PTC", "PTR")
+"""Income and costs of the account: cash of its own, explained by the broker's history, no shares."""
 
 TRANSFER_CODES = frozenset({"CSD", "CSW", "JNLC", "ACATC"})
 """Cash that came or went without a trade: no profit and no loss."""
@@ -37,6 +45,7 @@ class Bookkeeper:
     external_symbols: set[str] = field(default_factory=set)
     orphans: dict[str, str] = field(default_factory=dict)
     booked_count: int = 0
+    alerts_count: int = 0
 
     @classmethod
     def of(cls, desk: Desk, journal: Journal, broker: Broker) -> "Bookkeeper":
@@ -58,9 +67,12 @@ class Bookkeeper:
         changes: list[Change] = []
         if isinstance(activity, VenueFill):
             changes += self._book_fill(activity)
-        elif activity.symbol is not None and activity.code not in ASSET_FEE_CODES:
+        elif activity.symbol is not None and activity.code in SPLIT_CODES:
             changes += self._split(activity.symbol, activity.quantity_shares)
-        cursor = before.with_booked(activity.activity_id, recorded_at, _transfer(activity))
+        elif not is_routine(activity):
+            changes += alert_changes(self.journal, _unusual(activity, recorded_at))
+            self.alerts_count += 1
+        cursor = before.with_booked(activity.activity_id, recorded_at, cash_transfer(activity))
         changes.append(Replace(cursor, self.cursor.version) if self.cursor else Create(cursor))
         self.journal.commit(changes)
         self.cursor = Stored(cursor, self.cursor.version + 1 if self.cursor else 1)
@@ -84,7 +96,8 @@ class Bookkeeper:
         self._advance_versions(changes)
 
     def _book_fill(self, activity: VenueFill) -> list[Change]:
-        owner = self._owner(activity.venue_order_id, activity.symbol)
+        written = self._written(activity)
+        owner = self._order_of(written) if written else self._owner(activity.venue_order_id, activity.symbol)
         order = owner.record if owner else None
         plan = self._plan(order) if order is not None and order.leg is OrderLeg.ENTRY else None
         if order is not None and order.leg is OrderLeg.ENTRY and plan is None:
@@ -95,7 +108,11 @@ class Bookkeeper:
             self.external_symbols.add(fill.symbol)
         position = self._position_before(fill, order, plan)
         booking = book_fill(position, fill, _exit_rule(order, fill, position))
-        changes: list[Change] = [Create(fill), *self._hold(fill.symbol, booking)]
+        changes = self._hold(fill.symbol, booking)
+        self.booked_count += 1
+        if written is not None:
+            return changes
+        changes.append(Create(fill))
         if booking.trade is not None:
             changes.append(Create(booking.trade))
         if owner is not None:
@@ -103,8 +120,24 @@ class Bookkeeper:
                 update={"filled_quantity_shares": owner.record.filled_quantity_shares + fill.quantity_shares}
             )
             changes.append(Replace(executed, owner.version))
-        self.booked_count += 1
         return changes
+
+    def _written(self, activity: VenueFill) -> Fill | None:
+        """The fill as it is written down already: the book table is older than the journal, so only the position lacks it."""
+        stored = self.journal.read(_fill_of(activity, None).key, Fill)
+        if stored is None:
+            return None
+        said = {name: getattr(stored.record, name) for name, _ in activity}
+        if said != dict(activity):
+            raise BooksDisagree(f"fill {activity.activity_id} of {activity.symbol} is in the journal as something else: {said}")
+        return stored.record
+
+    def _order_of(self, written: Fill) -> Stored[OrderRecord] | None:
+        """The order that a written fill names; None for the owner's."""
+        order_id = written.client_order_id
+        if order_id is None or order_id in self.orders:
+            return self.orders[order_id] if order_id else None
+        return self.journal.read(order_key(order_id), OrderRecord)
 
     def _position_before(self, fill: Fill, order: OrderRecord | None, plan: TradePlan | None) -> Position:
         """The position a fill is booked on: an entry opens one, also where only the owner's shares or dust lie."""
@@ -188,7 +221,27 @@ def _fill_of(activity: VenueFill, order: OrderRecord | None) -> Fill:
     )
 
 
-def _transfer(activity: VenueFill | CashActivity) -> CashTransfer | None:
+def is_routine(activity: CashActivity) -> bool:
+    """Whether an activity needs nobody's attention. One that moves shares in a way not known here (a bust, a merger) does: its
+    shares show as a difference between the books, which is named and frozen, not guessed at."""
+    known = activity.code in TRANSFER_CODES | SPLIT_CODES | ASSET_FEE_CODES or activity.code.startswith(ROUTINE_PREFIXES)
+    return known and (not activity.quantity_shares or activity.code in SPLIT_CODES | ASSET_FEE_CODES)
+
+
+def _unusual(activity: CashActivity, at: datetime) -> Alert:
+    return Alert(
+        alert_id=f"activity-{activity.activity_id}",
+        priority=Priority.URGENT if activity.quantity_shares else Priority.WARNING,
+        subject=f"The broker booked {activity.code} in {activity.symbol or 'the account'}",
+        body=f"{activity.code} of {activity.occurred_at:%Y-%m-%d %H:%M}Z: {activity.quantity_shares:f} shares, "
+        f"{activity.amount_usd:f} USD. closebell does not change its books for it; where they then differ, the symbol is frozen.",
+        created_at=at,
+        runbook="breaks",
+    )
+
+
+def cash_transfer(activity: VenueFill | CashActivity) -> CashTransfer | None:
+    """Money that an activity brought or took without a trade; None for any other activity."""
     if isinstance(activity, CashActivity) and activity.code in TRANSFER_CODES:
         return CashTransfer(amount_usd=activity.amount_usd, occurred_at=activity.occurred_at)
     return None

@@ -48,7 +48,7 @@ def settle_differences(sync: VenueSync, session: date) -> int:
         if found in new:
             sync.room.journal.commit([Create(found)])
     for stranger in strangers:
-        halt_desk(sync.room.journal, stranger.note, "reconcile", sync.now)
+        halt_desk(sync.room.runs.journal, stranger.note, "reconcile", sync.now)
     return len(new)
 
 

@@ -92,13 +92,14 @@ class Executor:
         return self._resend(stored)
 
     def _resend(self, stored: Stored[OrderRecord]) -> Stored[OrderRecord]:
-        """Send again what an earlier run meant; a sale only while the shares are still there to be sold."""
+        """Send again what an earlier run meant: a sale only while the shares, a buy only while the money is still there."""
         order = stored.record
         if order.side is Side.SELL:
             held = next((one.quantity_shares for one in self.broker.positions() if one.symbol == order.symbol), Decimal(0))
-            if held < order.quantity_shares:
-                return stored
-        return self._send(stored)
+            return stored if held < order.quantity_shares else self._send(stored)
+        account = self.broker.account()
+        fits = order.reserved_usd <= account.buying_power_usd and not account.trading_blocked
+        return self._send(stored) if fits else stored
 
     def follow(self, stored: Stored[OrderRecord], venue: VenueOrder) -> Stored[OrderRecord]:
         """Take over what the broker shows of an order of ours; one that the owner replaced goes on in its newest form.

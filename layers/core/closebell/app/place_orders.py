@@ -45,13 +45,12 @@ class PlaceOrders:
     def __call__(self, trigger: Trigger) -> RunRecord:
         """Place the session's orders. Raises RunRefused, BrokerUnavailable, StoreUnavailable, BooksDisagree (after halting)."""
         try:
-            return self.room.runs.run_once(trigger, lambda: self._place(trigger))
+            return self.room.run_alone(trigger, lambda room, clock: PlaceOrders(room)._place(trigger, clock))
         except (BooksDisagree, BrokerKeyRefused) as error:
             halt_desk(self.room.journal, str(error), "place_orders", trigger.scheduled_at)
             raise
 
-    def _place(self, trigger: Trigger) -> RunOutcome:
-        clock = self.room.broker.clock()
+    def _place(self, trigger: Trigger, clock: MarketClock) -> RunOutcome:
         require_punctual(trigger, clock)
         session = trigger.market.date_of(trigger.scheduled_at)
         previous = self._previous_session(trigger.market, session, clock)
@@ -133,8 +132,8 @@ class Morning:
                 if plan.symbol in frozen or failed:
                     self._deny(plan, checks, _why(failed, plan.symbol in frozen))
                     continue
-            if self._is_rationed:
-                self._deny(plan, (), "the broker takes no more requests for now (429): its answers are kept for exits and stops")
+            if self._is_rationed or not (is_known or self.sync.room.allows_entry):
+                self._deny(plan, (), "rate budget: the requests that the broker still takes are kept for exits and stops")
                 continue
             placed = self._send(order)
             view = view if is_known else self._after(view, placed)  # one that was out already is in the reading

@@ -47,7 +47,7 @@ class Reconcile:
     def __call__(self, trigger: Trigger) -> RunRecord:
         """Reconcile once. Raises BrokerUnavailable, StoreUnavailable, BooksDisagree (after halting)."""
         try:
-            return self.room.runs.run_once(trigger, lambda: self._reconcile(trigger))
+            return self.room.run_alone(trigger, lambda room, _: Reconcile(room)._reconcile(trigger))
         except (BooksDisagree, BrokerKeyRefused) as error:
             halt_desk(self.room.journal, str(error), "reconcile", trigger.scheduled_at)
             raise
@@ -269,7 +269,7 @@ class Cycle:
         loss, limit = self.sync.snapshot(self.market).day_loss_frac, self.sync.desk.parameters.limits.daily_loss_frac_max
         if loss >= limit:
             reason = f"equity is {loss:.2%} below the day's start, the limit is {limit:.2%}"
-            self.sync.counts["alerts"] += halt_desk(self.journal, reason, "reconcile", self.sync.now)
+            self.sync.counts["alerts"] += halt_desk(self.sync.room.runs.journal, reason, "reconcile", self.sync.now)
 
     def _mark(self, symbol: str, state: PositionState) -> None:
         self.keeper.hold(symbol, self.keeper.positions[symbol].record.model_copy(update={"state": state}), [])

@@ -53,7 +53,10 @@ class RunLog:
             with suppress(ClosebellError):  # what went wrong first must reach the caller, also when it cannot be written down
                 self._fail(stored, trigger, error)
             raise
-        return self._finish(stored, RunState.COMPLETED, outcome)
+        try:
+            return self._finish(stored, RunState.COMPLETED, outcome)
+        except JournalConflict:  # delivered again meanwhile: the record is the later copy's to finish
+            return self._stored(stored.record).record
 
     def deliver_alerts(self) -> int:
         """Send what waits in the outbox; how many went out."""
@@ -77,9 +80,7 @@ class RunLog:
         return Stored(record, 1)
 
     def _start_again(self, record: RunRecord) -> Stored[RunRecord]:
-        stored = self.journal.read(record.key, RunRecord)
-        if stored is None:
-            raise StoreUnavailable(f"the run record {record.key.sort} of {self.function} is there and cannot be read")
+        stored = self._stored(record)
         if stored.record.state is RunState.COMPLETED:
             return stored
         again = stored.record.model_copy(
@@ -93,6 +94,13 @@ class RunLog:
         )
         self.journal.commit([Replace(again, stored.version)])
         return Stored(again, stored.version + 1)
+
+    def _stored(self, record: RunRecord) -> Stored[RunRecord]:
+        """The run's record as it is there now."""
+        stored = self.journal.read(record.key, RunRecord)
+        if stored is None:
+            raise StoreUnavailable(f"the run record {record.key.sort} of {self.function} is there and cannot be read")
+        return stored
 
     def _finish(self, stored: Stored[RunRecord], state: RunState, outcome: RunOutcome) -> RunRecord:
         record = stored.record.model_copy(

@@ -15,8 +15,8 @@ from closebell.model.broker import BrokerSnapshot, Side, VenueOrder, VenuePositi
 from closebell.model.errors import BrokerUnavailable
 from closebell.model.instruments import Market
 from closebell.model.operations import Alert, Priority
-from closebell.model.orders import OrderLeg, OrderRecord, OrderState
-from closebell.ports.journal import Stored
+from closebell.model.orders import LiveOrder, OrderLeg, OrderRecord, OrderState, is_our_order_id, order_key
+from closebell.ports.journal import Create, Stored
 
 CALENDAR_REACH = timedelta(days=10)
 """No two sessions of an exchange lie further apart."""
@@ -28,6 +28,7 @@ class VenueSync:
     """One reading of the broker, taken over: orders followed, activities booked. What follows decides on its result."""
 
     def __init__(self, room: TradingRoom, desk: Desk, reading: VenueReading) -> None:
+        room.require_account(reading.account)
         self.room, self.desk, self.reading = room, desk, reading
         self.keeper = Bookkeeper.of(desk, room.journal, room.broker)
         self.executor = Executor(room.journal, room.broker, reading.clock.now_at)
@@ -38,7 +39,7 @@ class VenueSync:
 
     @classmethod
     def read(cls, room: TradingRoom, desk: Desk) -> "VenueSync":
-        """Read the broker completely and take it over. Raises BrokerUnavailable; then nothing has changed."""
+        """Read the broker completely and take it over. Raises BrokerUnavailable, RunRefused; then nothing has changed."""
         cursor = desk.cursor.record.read_after_id if desk.cursor else ""
         return cls(room, desk, read_venue(room.broker, cursor))
 
@@ -114,6 +115,7 @@ class VenueSync:
 
     def _take_over(self) -> None:
         listed = {order.client_order_id: order for order in self.reading.open_orders}
+        self._adopt(listed)
         for order_id, stored in list(self.keeper.orders.items()):
             if stored.record.state.is_in_flight:
                 stored = self.executor.resolve(stored)
@@ -126,6 +128,7 @@ class VenueSync:
         for activity in self.reading.activities:
             self.keeper.book(activity, self.now)
         self.counts["fills"] = self.keeper.booked_count
+        self.counts["alerts"] += self.keeper.alerts_count
         self._give_up_lost_sales(listed)
 
     def _tell_replaced(self, order: OrderRecord) -> None:
@@ -142,6 +145,16 @@ class VenueSync:
         if changes:
             self.room.journal.commit(changes)
             self.counts["alerts"] += 1
+
+    def _adopt(self, listed: Mapping[str, VenueOrder]) -> None:
+        """Orders of ours that rest at the broker and whose pointer is lost, because the book table is older than the journal."""
+        for order_id in listed:
+            if order_id in self.keeper.orders or not is_our_order_id(order_id):
+                continue
+            stored, pointer = self.room.journal.read(order_key(order_id), OrderRecord), LiveOrder(client_order_id=order_id)
+            if stored is not None and self.room.journal.read(pointer.key, LiveOrder) is None:
+                self.room.journal.commit([Create(pointer)])
+                self.keeper.orders[order_id] = stored
 
     def _give_up_lost_sales(self, listed: Mapping[str, VenueOrder]) -> None:
         """A sale that is quarantined, unknown by id and not listed, while the broker holds all our shares free, never arrived.

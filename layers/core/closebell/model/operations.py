@@ -1,6 +1,6 @@
 """Running the desk: runs, alerts, halts, leases and mails."""
 
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from typing import ClassVar
 
@@ -110,6 +110,38 @@ class Halt(Record):
     @property
     def key(self) -> Key:
         return HALT_KEY
+
+
+LEASE_KEY = Key("book", "DESK", "LEASE")
+
+
+class Lease(Record):
+    """Which run may trade: one at a time. The version under which it is stored is the token, and only ever grows.
+
+    `owner` is the run (function, market, scheduled instant), the instants are the broker's. `requests_count` is what was asked of
+    the broker in the minute before the desk was released or, while it is not, taken.
+    """
+
+    kind: ClassVar[str] = "lease"
+
+    owner: str
+    taken_at: Instant
+    expires_at: Instant
+    released_at: Instant | None = None
+    requests_count: int = 0
+
+    @property
+    def key(self) -> Key:
+        return LEASE_KEY
+
+    @property
+    def function(self) -> str:
+        """The function whose run it is."""
+        return self.owner.partition("|")[0]
+
+    def is_free(self, now: datetime) -> bool:
+        """Whether anybody may take it; `now` is the broker's time."""
+        return self.released_at is not None or self.expires_at <= now
 
 
 class DeskOpening(Record):

@@ -88,6 +88,11 @@ def order_key(client_order_id: str) -> Key:
     return Key("journal", f"ORDER#{_MARKET_OF_LETTER[letter]}#{year}-{month}-{day}", client_order_id)
 
 
+def session_of_order_id(client_order_id: str) -> date:
+    """The session that an order with this id of ours was meant for."""
+    return date.fromisoformat(order_key(client_order_id).partition.rpartition("#")[2])
+
+
 def is_our_order_id(client_order_id: str) -> bool:
     """Whether an id at the broker was derived by closebell."""
     return _ID_PATTERN.fullmatch(client_order_id) is not None

@@ -3,7 +3,7 @@
 from closebell.model.books import Break, EquitySnapshot, Fill, LedgerCursor, Position, Trade
 from closebell.model.broker import BrokerSnapshot
 from closebell.model.decision import Denial, PlanSet, TradePlan
-from closebell.model.operations import Alert, DeskOpening, Halt, MailRecord, RunRecord, UndeliveredAlert
+from closebell.model.operations import Alert, DeskOpening, Halt, Lease, MailRecord, RunRecord, UndeliveredAlert
 from closebell.model.orders import DayCounters, LiveOrder, OrderRecord, OrderTransition
 from closebell.model.parameters import ParameterSet
 from closebell.model.record import Record
@@ -20,6 +20,7 @@ RECORD_TYPES: dict[str, type[Record]] = {
         EquitySnapshot,
         Fill,
         Halt,
+        Lease,
         LedgerCursor,
         LiveOrder,
         MailRecord,

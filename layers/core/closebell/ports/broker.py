@@ -39,6 +39,9 @@ class Broker(Protocol):
     def open_orders(self) -> list[VenueOrder]:
         """Every order that is not terminal, legs nested under their parent, oldest first."""
 
+    def every_order(self) -> list[VenueOrder]:
+        """Every order the account ever had, ended ones too, legs nested under their parent, oldest first."""
+
     def order(self, venue_order_id: str) -> VenueOrder | None:
         """One order by the broker's id, with its legs; None when not found."""
 

@@ -3,9 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from multiprocessing import get_context
+from statistics import median
 
+from closebell.model.books import Trade
 from closebell.model.errors import ConfigurationError
 from closebell.rehearsal.desk_days import DeskDays, Rehearsal
 from closebell.rehearsal.faults import FAULTS, chosen
@@ -13,6 +18,7 @@ from closebell.rehearsal.stage import Violation
 
 TRAIL_LINES_SHOWN_COUNT = 25
 PROGRESS_EVERY_SEEDS = 50
+SEEDS_A_BATCH = 10
 
 
 @dataclass
@@ -24,6 +30,7 @@ class PlayedSeeds:
     outcomes: Counter[str] = field(default_factory=Counter)
     orders_count: int = 0
     trades_count: int = 0
+    held_sessions: list[int] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
 
     def add(self, days: DeskDays) -> None:
@@ -32,8 +39,22 @@ class PlayedSeeds:
         self.drawn += days.stage.drawn
         self.outcomes += days.outcomes
         self.orders_count += len(days.exchange.floor.orders.orders)
-        self.trades_count += len(days.final_book().trades)
+        trades, sessions = days.raw.all_of(Trade), days.market.played
+        self.trades_count += len(trades)
+        self.held_sessions += [
+            sum(trade.opened_session < session <= trade.closed_session for session in sessions) for trade in trades
+        ]
         self.violations += days.stage.violations
+
+    def merge(self, other: "PlayedSeeds") -> None:
+        """Count what another process has played."""
+        self.seeds_count += other.seeds_count
+        self.drawn += other.drawn
+        self.outcomes += other.outcomes
+        self.orders_count += other.orders_count
+        self.trades_count += other.trades_count
+        self.held_sessions += other.held_sessions
+        self.violations += other.violations
 
 
 def seeds_of(text: str) -> range:
@@ -46,25 +67,48 @@ def seeds_of(text: str) -> range:
 
 
 def rehearse(
-    seeds: range, sessions_count: int, fault_names: str, say: Callable[[str], None], now: Callable[[], datetime]
-) -> list[Violation]:
-    """Play every seed, say how it goes, and return the violations. Raises ConfigurationError for an unknown fault."""
+    seeds: range, sessions_count: int, fault_names: str, say: Callable[[str], None], now: Callable[[], datetime],
+    workers_count: int = 1,
+) -> list[Violation]:  # fmt: skip
+    """Play every seed, say how it goes, and return the violations. Raises ConfigurationError for an unknown fault.
+
+    More than one worker is as many processes; what a seed does is the same in each.
+    """
     try:
         faults = chosen(fault_names)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     played, started_at = PlayedSeeds(), now()
-    for seed in seeds:
-        days = DeskDays(Rehearsal(seed, sessions_count, faults, newsletters=sessions_count > 3 and seed % 25 == 0))
-        days.play()
-        played.add(days)
-        if played.seeds_count % PROGRESS_EVERY_SEEDS == 0:
+    for batch in _played(seeds, sessions_count, faults, workers_count):
+        before = played.seeds_count
+        played.merge(batch)
+        if played.seeds_count // PROGRESS_EVERY_SEEDS > before // PROGRESS_EVERY_SEEDS:
             plan_days = played.seeds_count * sessions_count
             say(f"{played.seeds_count} seeds, {plan_days} plan-days, {len(played.violations)} violations")
     seconds = max((now() - started_at).total_seconds(), 0.001)
     for line in _summary(played, sessions_count, fault_names, seconds):
         say(line)
     return played.violations
+
+
+def _played(seeds: range, sessions_count: int, faults: frozenset[str], workers_count: int) -> Iterator[PlayedSeeds]:
+    """The seeds in batches, in their order."""
+    batches = [seeds[start : start + SEEDS_A_BATCH] for start in range(0, len(seeds), SEEDS_A_BATCH)]
+    play = partial(_play_batch, sessions_count=sessions_count, faults=faults)
+    if workers_count == 1:
+        yield from map(play, batches)
+        return
+    with ProcessPoolExecutor(workers_count, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(play, batches)
+
+
+def _play_batch(seeds: range, sessions_count: int, faults: frozenset[str]) -> PlayedSeeds:
+    played = PlayedSeeds()
+    for seed in seeds:
+        days = DeskDays(Rehearsal(seed, sessions_count, faults, newsletters=sessions_count > 3 and seed % 25 == 0))
+        days.play()
+        played.add(days)
+    return played
 
 
 def trail(seed: int, sessions_count: int, fault_names: str) -> Iterator[str]:
@@ -86,8 +130,9 @@ def _summary(played: PlayedSeeds, sessions_count: int, fault_names: str, seconds
     names = ", ".join(f"{name} {count}" for name, count in sorted(played.drawn.items(), key=lambda item: -item[1]))
     yield f"faults drawn: {drawn} of {len(played.drawn)} kinds of {len(FAULTS)}: {names or 'none'}"
     yield f"runs: {', '.join(f'{name} {count}' for name, count in sorted(played.outcomes.items()))}"
-    plan_days = played.seeds_count * sessions_count
+    plan_days, held = played.seeds_count * sessions_count, median(played.held_sessions or [0])
     yield (
         f"{plan_days} plan-days ({played.seeds_count} seeds of {sessions_count} sessions), {played.orders_count} orders, "
-        f"{played.trades_count} trades, {len(played.violations)} violations, {plan_days / seconds:.0f} plan-days a second"
+        f"{played.trades_count} trades held {held:g} sessions at the median, "
+        f"{len(played.violations)} violations, {plan_days / seconds:.0f} plan-days a second"
     )

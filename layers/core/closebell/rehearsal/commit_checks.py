@@ -3,16 +3,20 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from closebell.model.books import Break, BreakKind, Fill, Position, Trade
+from closebell.model.books import Break, BreakKind, Fill, LedgerCursor, Position, PositionState, Trade
 from closebell.model.broker import BrokerSnapshot, Side
 from closebell.model.decision import ExitRule
 from closebell.model.operations import Alert, UndeliveredAlert
 from closebell.model.orders import LiveOrder, OrderRecord, OrderTransition
 from closebell.model.record import Key, Record
 from closebell.ports.journal import Change, Create, Replace
+from closebell.rehearsal.exit_checks import ExitChecks
 from closebell.rehearsal.market import RehearsalMarket
+from closebell.rehearsal.output_checks import OutputChecks
+from closebell.rehearsal.protocol_checks import ProtocolChecks
 from closebell.rehearsal.stage import Stage
 from closebell.rehearsal.true_book import TrueBook
+from closebell.simulation.venue_account import AccountActivity
 
 ZERO = Decimal(0)
 _WORKING = {"accepted", "partial", "cancel_pending", "filled", "canceled", "expired", "rejected", "replaced"}
@@ -31,19 +35,23 @@ _PATIENT_RULES = frozenset({ExitRule.SIGNAL, ExitRule.TIME_STOP})
 
 
 class CommitChecks:
-    """Invariants 2, 13, 15, 16, 19, 21 and 24 at each transaction."""
+    """Invariants 2, 12, 13, 15, 16, 19, 21, 24 and 27 at each transaction."""
 
-    def __init__(self, stage: Stage, truth: TrueBook, market: RehearsalMarket) -> None:
-        self._stage, self._truth, self._market = stage, truth, market
+    def __init__(self, stage: Stage, truth: TrueBook, market: RehearsalMarket, exits: ExitChecks) -> None:
+        self._stage, self._truth, self._market, self._exits = stage, truth, market, exits
+        self._outputs, self._protocol = OutputChecks(stage), ProtocolChecks(stage, truth)
         self._booked: set[str] = set()
+        self._explained: set[str] = set()
         self.adjusted: set[str] = set()
         self._minimum_holds: dict[str, int] = {}
 
     def on_commit(self, changes: Sequence[Change], before: dict[Key, Record | None]) -> None:
         """Look at what was just committed."""
+        self._protocol.on_commit(changes, before)
         written = [change.record for change in changes if isinstance(change, Create | Replace)]
         fills = [record for record in written if isinstance(record, Fill)]
         for record in written:
+            self._outputs.on_record(record)
             match record:
                 case OrderRecord():
                     self._order(record, before[record.key], written)
@@ -57,7 +65,17 @@ class CommitChecks:
                     self._trade(record)
                 case Alert():
                     self._alert(record, written)
-        self._positions(changes, before, fills)
+        self._positions(changes, before, {fill.activity_id for fill in fills} | _newly_read(written, before))
+
+    def on_rebuild(self, fills: Sequence[Fill]) -> None:
+        """The tables were lost and rebuilt: `fills` is what is booked now."""
+        self._booked = {fill.activity_id for fill in fills}
+        self._explained = {one.activity_id for one in self._stage.exchange.floor.book.activities if one.code == "SPLIT"}
+
+    def on_restore(self) -> None:
+        """The book table is an older one: what explains it may be booked into it again."""
+        self._explained.clear()
+        self._protocol.on_restore()
 
     def _order(self, order: OrderRecord, before: Record | None, written: list[Record]) -> None:
         if not isinstance(before, OrderRecord):
@@ -114,7 +132,9 @@ class CommitChecks:
         if len(rows) != 1:
             self._stage.violated(24, f"alert {alert.alert_id} has {len(rows)} outbox rows")
 
-    def _positions(self, changes: Sequence[Change], before: dict[Key, Record | None], fills: list[Fill]) -> None:
+    def _positions(self, changes: Sequence[Change], before: dict[Key, Record | None], activity_ids: set[str]) -> None:
+        """What a position changes by is the fills read in this transaction, a split, or the broker's number of shares."""
+        fills = [one for name in sorted(activity_ids) if (one := self._truth.read().fills.get(name))]
         after = {change.record.key: change.record for change in changes if isinstance(change, Create | Replace)}
         for key, old in before.items():
             new = after.get(key)
@@ -125,9 +145,12 @@ class CommitChecks:
                 self._minimum_holds[new.plan_id] = new.minimum_hold_sessions or 0
                 if unbooked := [lot.activity_id for lot in new.lots if lot.activity_id not in self._booked]:
                     self._stage.violated(2, f"{symbol} is open without the fills {unbooked}")
+                was_closing = isinstance(old, Position) and old.state is PositionState.CLOSING
+                if new.state is PositionState.CLOSING and not was_closing:
+                    self._exits.on_begin(new)
             change = _held(new) - _held(old)
             traded = sum((_signed(fill) for fill in fills if fill.symbol == symbol), ZERO)
-            if change == traded:
+            if change == traded or self._is_split(symbol, change):
                 continue
             self.adjusted.add(symbol)
             held = self._stage.exchange.floor.book.shares(symbol)
@@ -135,9 +158,25 @@ class CommitChecks:
                 self._stage.violated(15, f"{symbol} changed by {change} in our books, fills explain {traded}; {held} are held")
 
 
+    def _is_split(self, symbol: str, change_shares: Decimal) -> bool:
+        """Whether a change is one of the exchange's splits, each of which explains one change only."""
+        for activity in self._stage.exchange.floor.book.activities:
+            matches = activity.code == "SPLIT" and (activity.symbol, activity.quantity_shares) == (symbol, change_shares)
+            if matches and activity.activity_id not in self._explained:
+                self._explained.add(activity.activity_id)
+                return True
+        return False
+
+
 def _held(record: Record | None) -> Decimal:
     return record.quantity_shares + record.external_shares if isinstance(record, Position) else ZERO
 
 
-def _signed(fill: Fill) -> Decimal:
+def _newly_read(written: Sequence[Record], before: dict[Key, Record | None]) -> set[str]:
+    """The activities that a transaction says are booked from now on: also a fill that an older book table did not have."""
+    after = {name for record in written if isinstance(record, LedgerCursor) for name in record.recent_ids}
+    return after - {name for record in before.values() if isinstance(record, LedgerCursor) for name in record.recent_ids}
+
+
+def _signed(fill: AccountActivity) -> Decimal:
     return fill.quantity_shares if fill.side is Side.BUY else -fill.quantity_shares

@@ -20,6 +20,7 @@ from closebell.model.broker import (
 )
 from closebell.model.errors import BrokerKeyRefused, BrokerUnavailable, ClosebellError, OutcomeUnknown, RateLimited
 from closebell.model.instruments import Market, SessionHours
+from closebell.rehearsal.output_checks import CANARY_KEY
 from closebell.rehearsal.stage import Stage
 from closebell.simulation.simulated_broker import SimulatedBroker
 
@@ -67,6 +68,9 @@ class FaultyBroker:
         if found and self.stage.strikes("list_omits_order"):
             found.pop(self.stage.generator.randrange(len(found)))
         return found
+
+    def every_order(self) -> list[VenueOrder]:
+        return self._read("every_order", self.real.every_order)
 
     def order(self, venue_order_id: str) -> VenueOrder | None:
         return self._read("order", lambda: self.real.order(venue_order_id))
@@ -123,7 +127,7 @@ class FaultyBroker:
         if strikes("timeout_after_acceptance"):
             raise OutcomeUnknown("read timeout")
         if strikes("garbage_reply"):
-            raise OutcomeUnknown("the answer is no JSON")
+            raise OutcomeUnknown("the answer is no JSON") from _client_error()
         return taken
 
     def _cancel(self, venue_order_id: str) -> None:
@@ -148,7 +152,7 @@ class FaultyBroker:
         if name != "clock":
             self._refuse_access()
         if self.stage.strikes("broker_unavailable"):
-            raise BrokerUnavailable(f"{name} answered 500")
+            raise BrokerUnavailable(f"{name} answered 500") from _client_error()
         if self.stage.generator.random() < GARBAGE_READS_FRAC and self.stage.strikes("garbage_reply"):
             raise BrokerUnavailable(f"{name} answered an empty body")
         return call()
@@ -159,7 +163,7 @@ class FaultyBroker:
         if self.stage.strikes("rate_limited"):
             raise RateLimited("429", self.stage.now + timedelta(seconds=60))
         if self.stage.strikes("key_refused"):
-            raise BrokerKeyRefused("401: request is not authorized")
+            raise BrokerKeyRefused("401: request is not authorized") from _client_error()
 
     def _arrive(self, request: OrderRequest) -> None:
         """A request that was on its way gets there: it is taken or refused, and nobody hears of it."""
@@ -190,3 +194,8 @@ class FaultyBroker:
             if found[place].symbol != found[place + 1].symbol:
                 found[place], found[place + 1] = found[place + 1], found[place]
         return found
+
+
+def _client_error() -> ConnectionError:
+    """What a real client's exception looks like underneath: with the request's headers, the key among them."""
+    return ConnectionError(f"POST /v2/orders, headers: APCA-API-SECRET-KEY={CANARY_KEY}")

@@ -2,17 +2,22 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import TypeVar, cast
 
 from closebell.model.errors import OutcomeUnknown, StoreUnavailable
 from closebell.model.operations import Alert, Mail
 from closebell.model.record import Key, Record, Table
-from closebell.ports.journal import Change, Stored
+from closebell.ports.journal import Change, Require, Stored, key_of
+from closebell.rehearsal.output_checks import OutputChecks
 from closebell.rehearsal.stage import Stage
 from closebell.rehearsal.watched_journal import WatchedJournal
 from closebell.simulation.memory_archive import MemoryArchive
 
 R = TypeVar("R", bound=Record)
+
+STALE_FOR = timedelta(seconds=60)
+"""How long after a write a stale read may answer without it."""
 
 
 class FaultyJournal:
@@ -20,10 +25,11 @@ class FaultyJournal:
 
     def __init__(self, stage: Stage, raw: WatchedJournal) -> None:
         self._stage, self._raw = stage, raw
+        self._written_at: dict[Key, datetime] = {}
 
     def read(self, key: Key, record_type: type[R]) -> Stored[R] | None:
         self._throttle()
-        return cast(Stored[R] | None, self._stage.around(lambda: self._raw.read(key, record_type), "read"))
+        return cast(Stored[R] | None, self._stage.around(lambda: self._read(key, record_type), "read"))
 
     def read_many(self, keys: Sequence[Key], record_type: type[R]) -> list[Stored[R]]:
         self._throttle()
@@ -37,6 +43,14 @@ class FaultyJournal:
     def commit(self, changes: Sequence[Change]) -> None:
         self._throttle()
         self._stage.around(lambda: self._commit(changes), "commit")
+        self._written_at |= {key_of(change): self._stage.now for change in changes if not isinstance(change, Require)}
+
+    def _read(self, key: Key, record_type: type[R]) -> Stored[R] | None:
+        """A stale answer is drawn although production asks for consistent ones: conditional writes must hold without that."""
+        written_at = self._written_at.get(key)
+        if written_at is not None and self._stage.now - written_at < STALE_FOR and self._stage.strikes("stale_read"):
+            return self._raw.former(key, record_type)
+        return self._raw.read(key, record_type)
 
     def _commit(self, changes: Sequence[Change]) -> None:
         if self._stage.strikes("journal_write_outcome_unknown"):
@@ -55,9 +69,14 @@ class FaultyArchive(MemoryArchive):
 
     def __init__(self, stage: Stage) -> None:
         super().__init__()
-        self._stage = stage
+        self._stage, self._outputs = stage, OutputChecks(stage)
+
+    def peek(self, name: str) -> bytes | None:
+        """What is archived under a name, past every fault."""
+        return super().get(name)
 
     def put(self, name: str, content: bytes, content_type: str) -> None:
+        self._outputs.on_document(name, content)
         self._stage.around(lambda: super(FaultyArchive, self).put(name, content, content_type), "put")
 
     def get(self, name: str) -> bytes | None:
@@ -78,14 +97,17 @@ class OwnersPager:
 
 
 class OwnersMailbox:
-    """Implements Mailer: keeps the subjects of what was sent."""
+    """Implements Mailer: keeps the subjects of what was sent, and every page that was about to be."""
 
     def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+        self._stage, self._outputs = stage, OutputChecks(stage)
         self.subjects: list[str] = []
+        self.pages: list[str] = []
 
     def send(self, mail: Mail) -> str:
         if self._stage.strikes("mailer_down"):
             raise StoreUnavailable("the mail service is down")
+        self._outputs.on_mail(mail)
+        self.pages.append(mail.html)
         self._stage.around(lambda: self.subjects.append(mail.subject), "send")
         return f"message-{len(self.subjects)}"

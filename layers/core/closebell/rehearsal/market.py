@@ -1,32 +1,36 @@
-"""A small seeded market: eight symbols of three sectors and an index, with gaps, crashes and a calendar of its own."""
+"""A small seeded market: eight symbols of three sectors and an index, with gaps, crashes, splits and a calendar of its own."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from closebell.model.instruments import Instrument, Market, SessionHours
 from closebell.model.operations import NewsItem
-from closebell.model.panel import BarPanel, Matrix
+from closebell.model.panel import FIELDS, BarPanel, Matrix
 from closebell.simulation.market import DayBar, ListedAsset, Print, Split
 
 INDEX = "INDX"
 SECTOR_OF = {
-    "ALFA": "metals", "BRAV": "metals", "CHAR": "metals",
-    "DELT": "grain", "ECHO": "grain", "FOXT": "grain",
-    "GOLF": "rail", "HOTL": "rail",
+    "ALFA": "materials", "BRAV": "materials", "CHAR": "materials",
+    "DELT": "consumer_staples", "ECHO": "consumer_staples", "FOXT": "consumer_staples",
+    "GOLF": "utilities", "HOTL": "utilities",
 }  # fmt: skip
 SYMBOLS = (*SECTOR_OF, INDEX)
 HISTORY_SESSIONS = 260
 SPARE_SESSIONS = 15
 """Sessions after the played ones: the calendar must know what comes next, and the calm days are played in them."""
 
-_OPENS, _CLOSES = time(9, 30), time(16, 0)
+_OPENS, _CLOSES, _CLOSES_EARLY = time(9, 30), time(16, 0), time(13, 0)
 _PRINT_MINUTES = (0, 12, 27, 33, 75, 140, 200, 260, 330, 372, 390)
 """Minutes after the opening at which every symbol trades: the first is the opening auction, the last the close."""
+_HALF_DAY_PRINT_MINUTES = (0, 12, 27, 33, 75, 110, 140, 160, 180, 195, 210)
+_SPLIT_RATIOS = (Decimal(2), Decimal(3), Decimal("1.5"))
 _CLOCK_CHANGES = (date(2018, 11, 4), date(2019, 3, 10), date(2019, 11, 3), date(2020, 3, 8))
 _CENT = Decimal("0.01")
 
@@ -38,24 +42,50 @@ class _Paths(NamedTuple):
     intraday: np.ndarray[tuple[int, int, int], np.dtype[np.float64]]
 
 
-class RehearsalMarket:
-    """Implements `SimulatedMarket`; equal for equal seeds.
+class OddChances(NamedTuple):
+    """The chance of each oddity: a played session that ends at 13:00, a symbol that splits, a date on which calendars differ."""
 
-    Half of all markets change to or from daylight saving time while they are played.
+    half_day_frac: float = 0.0
+    split_frac: float = 0.0
+    wrong_calendar_frac: float = 0.0
+
+
+class RehearsalMarket:
+    """Implements `SimulatedMarket`; equal for equal seeds and chances.
+
+    Half of all markets change to or from daylight saving time while they are played. Prices on the tape are as traded, bars are
+    adjusted for the splits that have happened.
     """
 
     label, is_synthetic = "rehearsal", True
 
-    def __init__(self, seed: int, sessions_count: int) -> None:
-        generator = np.random.default_rng([seed, 1])
-        self.hours = _calendar(generator, sessions_count)
+    def __init__(self, seed: int, sessions_count: int, odd: OddChances) -> None:
+        generator, oddities = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
+        hours = _calendar(generator, sessions_count)
+        played = slice(HISTORY_SESSIONS, HISTORY_SESSIONS + sessions_count)
+        self.half_days = frozenset(day.session for day in hours[played] if oddities.random() < odd.half_day_frac)
+        self.hours = tuple(_shortened(day) if day.session in self.half_days else day for day in hours)
         self._dates = [hours.session for hours in self.hours]
         self.played = self._dates[HISTORY_SESSIONS : HISTORY_SESSIONS + sessions_count]
         self.eve = self._dates[HISTORY_SESSIONS - 1]
         paths = _paths(generator, self._dates)
         self.panel = paths.panel
         self._intraday = paths.intraday
+        self.split_of = _splits(oddities, odd.split_frac, self.played)
+        self.differing = _differing_hours(oddities, odd.wrong_calendar_frac, self.hours[played])
         self._index = np.round(10 + 25 * generator.random(len(self._dates)) ** 2, 2)
+
+    def is_session(self, day: date) -> bool:
+        """Whether the exchange opens on a date."""
+        row = bisect_left(self._dates, day)
+        return row < len(self._dates) and self._dates[row] == day
+
+    @property
+    def weekdays(self) -> list[date]:
+        """Every weekday from the first played session to the last: the schedule fires on holidays too."""
+        first, last = self.played[0], self.played[-1]
+        days = [first + timedelta(days=count) for count in range((last - first).days + 1)]
+        return [day for day in days if day.weekday() < 5]
 
     @property
     def universe(self) -> tuple[Instrument, ...]:
@@ -80,20 +110,41 @@ class RehearsalMarket:
         if row == len(self._dates) or self._dates[row] != session:
             return ()
         column, opens_at = SYMBOLS.index(symbol), self.hours[row].opens_at
+        minutes = _HALF_DAY_PRINT_MINUTES if session in self.half_days else _PRINT_MINUTES
+        ratio = self._ratio_ahead(symbol, session)
         prices = self._intraday[row, :, column].tolist()
         return tuple(
-            Print(opens_at + timedelta(minutes=minute), Decimal(str(price)), Decimal(1_000_000))
-            for minute, price in zip(_PRINT_MINUTES, prices, strict=True)
+            Print(opens_at + timedelta(minutes=minute), (Decimal(str(price)) * ratio).quantize(_CENT), Decimal(1_000_000))
+            for minute, price in zip(minutes, prices, strict=True)
         )
 
     def day_bars(self, symbol: str, first: date, last: date) -> tuple[DayBar, ...]:
         column = SYMBOLS.index(symbol)
         rows = range(bisect_left(self._dates, first), bisect_right(self._dates, last))
-        fields = (self.panel.open, self.panel.high, self.panel.low, self.panel.close, self.panel.volume)
-        return tuple(DayBar(self._dates[row], *(Decimal(str(field[row, column])) for field in fields)) for row in rows)
+        prices = (self.panel.open, self.panel.high, self.panel.low, self.panel.close)
+        bars = []
+        for row in rows:
+            ratio = self._ratio_ahead(symbol, self._dates[row])
+            opened, high, low, closed = ((Decimal(str(price[row, column])) * ratio).quantize(_CENT) for price in prices)
+            bars.append(DayBar(self._dates[row], opened, high, low, closed, Decimal(str(self.panel.volume[row, column]))))
+        return tuple(bars)
 
     def splits(self, symbol: str) -> tuple[Split, ...]:
-        return ()
+        return (self.split_of[symbol],) if symbol in self.split_of else ()
+
+    def _ratio_ahead(self, symbol: str, session: date) -> Decimal:
+        """By what a price of a session is higher than after the symbol's split."""
+        split = self.split_of.get(symbol)
+        return split.ratio if split and session < split.ex_session else Decimal(1)
+
+    def adjusted_panel(self, last: date) -> BarPanel:
+        """The bars up to a date as a feed shows them on it: earlier prices are adjusted for a split once it has happened."""
+        panel = self.panel.through(last)
+        ratios = np.array([float(self._ratio_ahead(symbol, last)) for symbol in SYMBOLS])
+        if (ratios == 1.0).all():
+            return panel
+        prices = {field: np.round(getattr(panel, field) * ratios, 2) for field in FIELDS[:4]}
+        return replace(panel, **prices, volume=panel.volume / ratios)
 
     def halts(self, symbol: str, session: date) -> tuple[tuple[datetime, datetime], ...]:
         return ()
@@ -110,16 +161,48 @@ class RehearsalMarket:
 
 
 class RehearsalCalendar:
-    """Implements `ports.market_data.Calendar` over a market's sessions."""
+    """Implements `ports.market_data.Calendar`: a market's sessions but for the dates on which our calendar is wrong."""
 
     def __init__(self, market: RehearsalMarket) -> None:
-        self._hours = market.hours
-        self._dates = [hours.session for hours in market.hours]
+        by_date = {hours.session: hours for hours in market.hours} | market.differing
+        self._hours = [hours for _, hours in sorted(by_date.items()) if hours is not None]
+        self._dates = [hours.session for hours in self._hours]
 
     def sessions(self, market: Market, first: date, last: date) -> list[SessionHours]:
         if market is not Market.US_EQUITY:
             return []
         return list(self._hours[bisect_left(self._dates, first) : bisect_right(self._dates, last)])
+
+
+def _shortened(hours: SessionHours) -> SessionHours:
+    return hours.model_copy(update={"closes_at": new_york(hours.session, _CLOSES_EARLY)})
+
+
+def _splits(generator: np.random.Generator, chance_frac: float, played: list[date]) -> dict[str, Split]:
+    """At most one split a symbol, in a session that is played; three for two leaves halves of a share."""
+    return {
+        symbol: Split(played[int(generator.integers(len(played)))], _SPLIT_RATIOS[int(generator.integers(len(_SPLIT_RATIOS)))])
+        for symbol in SECTOR_OF
+        if generator.random() < chance_frac
+    }
+
+
+def _differing_hours(
+    generator: np.random.Generator, chance_frac: float, played: tuple[SessionHours, ...]
+) -> dict[date, SessionHours | None]:
+    """What our calendar says instead of the broker's: a session missed (None) or of another length, a holiday not known."""
+    differing: dict[date, SessionHours | None] = {}
+    for before, hours in pairwise(played):
+        if generator.random() < chance_frac:
+            ends_early = hours.closes_at == new_york(hours.session, _CLOSES_EARLY)
+            closes_at = new_york(hours.session, _CLOSES if ends_early else _CLOSES_EARLY)
+            differing[hours.session] = None if generator.random() < 0.5 else hours.model_copy(update={"closes_at": closes_at})
+        day = before.session + timedelta(days=1)
+        while day < hours.session:
+            if day.weekday() < 5 and generator.random() < min(10 * chance_frac, 1.0):
+                differing[day] = SessionHours(session=day, opens_at=new_york(day, _OPENS), closes_at=new_york(day, _CLOSES))
+            day += timedelta(days=1)
+    return differing
 
 
 def new_york(day: date, at: time) -> datetime:

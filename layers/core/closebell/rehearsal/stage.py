@@ -14,8 +14,15 @@ ALONE_BOOST_RATIO = 5.0
 """How much likelier a fault is when few are drawn, so that a few seeds show it."""
 
 
+THIRD_RUN_WITHIN_CALLS_COUNT = 20
+
+
 class KilledError(BaseException):
-    """The process is gone: nothing may catch this but the director."""
+    """The process is gone: nothing may catch this but the director. `is_repeated`: the run is delivered again at once."""
+
+    def __init__(self, is_repeated: bool) -> None:
+        super().__init__()
+        self.is_repeated = is_repeated
 
 
 class Violation(NamedTuple):
@@ -56,6 +63,7 @@ class Stage:
     depth_count: int = 0
     _agenda: list[_Appointment] = field(default_factory=list)
     _appointments_count: int = 0
+    _calls_to_third_count: int = 0
 
     @property
     def now(self) -> datetime:
@@ -63,14 +71,16 @@ class Stage:
 
     def strikes(self, name: str) -> bool:
         """Whether a fault strikes at this occasion."""
-        if self.is_calm or name not in self.enabled:
+        if self.is_calm or name not in self.enabled or self.generator.random() >= chance_frac(name, self.enabled):
             return False
-        boost = ALONE_BOOST_RATIO if len(self.enabled) <= 3 else 1.0
-        if self.generator.random() >= min(FAULTS[name].chance_frac * boost, 0.5):
-            return False
-        self.drawn[name] += 1
-        self.note(f"FAULT {name}")
+        self.happens(name)
         return True
+
+    def happens(self, name: str) -> None:
+        """Count a fault that lies in the market itself and was met now."""
+        if name in self.enabled:
+            self.drawn[name] += 1
+            self.note(f"FAULT {name}")
 
     def note(self, words: str) -> None:
         """Write down what happened."""
@@ -102,23 +112,41 @@ class Stage:
     def around(self, call: Callable[[], object], name: str) -> object:
         """One call through a port: another run may start before it, the process may end before or after it."""
         self._meddle()
-        if self.strikes("killed_at_any_line"):
-            if self.generator.random() < 0.5:
-                self.note(f"killed before {name}")
-                raise KilledError
-            call()
-            self.note(f"killed after {name}")
-            raise KilledError
+        for fault in ("killed_at_any_line", "killed_and_never_repeated"):
+            if self.strikes(fault):
+                when = "before" if self.generator.random() < 0.5 else "after"
+                if when == "after":
+                    call()
+                self.note(f"killed {when} {name}")
+                raise KilledError(is_repeated=fault == "killed_at_any_line")
         return call()
 
     def _meddle(self) -> None:
-        if self.depth_count or self.interrupt is None:
+        if self.interrupt is None:
+            return
+        if self.depth_count:
+            self._calls_to_third_count -= 1
+            if self.depth_count == 1 and self._calls_to_third_count == 0:
+                self._start_another(self.interrupt)
             return
         if self.strikes("overlapping_invocation"):
-            self.depth_count += 1
-            try:
-                self.interrupt()
-            finally:
-                self.depth_count -= 1
+            self._start_another(self.interrupt)
+        if self.strikes("three_at_once"):
+            self._calls_to_third_count = self.generator.randint(1, THIRD_RUN_WITHIN_CALLS_COUNT)
+            self._start_another(self.interrupt)
+            self._calls_to_third_count = 0
         if self.halt_now is not None and self.generator.random() < 0.1 and self.strikes("owner_halts"):
             self.halt_now()
+
+    def _start_another(self, interrupt: Callable[[], None]) -> None:
+        self.depth_count += 1
+        try:
+            interrupt()
+        finally:
+            self.depth_count -= 1
+
+
+def chance_frac(name: str, enabled: frozenset[str]) -> float:
+    """The chance that one occasion is struck: higher when few faults are drawn, zero for one that is not."""
+    boost = ALONE_BOOST_RATIO if len(enabled) <= 3 else 1.0
+    return min(FAULTS[name].chance_frac * boost, 0.5) if name in enabled else 0.0

@@ -31,6 +31,7 @@ class SubmitChecks:
         self._limits = parameters.limits
         self._sectors = {instrument.symbol: instrument.sector for instrument in parameters.universe}
         self._calls: deque[datetime] = deque()
+        self._worth_when_meant: dict[str, Decimal] = {}
         self._worth: deque[tuple[datetime, Decimal]] = deque(maxlen=8)
 
     def on_call(self, name: str) -> None:
@@ -55,10 +56,11 @@ class SubmitChecks:
         self._one_at_a_time(order)
         if request.side is Side.BUY:
             self._not_halted(order)
-            if order.created_at == self._stage.now:
-                self._reserves_enough(order)
+            if self._orders.by_client_id(order.client_order_id) is None:  # what is there already, is only asked for again
                 self._within_limits(order)
                 self._within_collar(order)
+            if order.created_at == self._stage.now:
+                self._reserves_enough(order)
         else:
             self._only_ours(order)
         if order.leg is OrderLeg.EXIT:
@@ -103,11 +105,12 @@ class SubmitChecks:
             self._stage.violated(7, f"{_name(order)} reserves {order.reserved_usd} USD at an ask of {quote.ask_usd}")
 
     def _within_limits(self, order: OrderRecord) -> None:
+        """One that is sent again fits the account as it was when it was meant, or as it is: it counts as reserved since then."""
         fresh = [worth for at, worth in self._worth if self._stage.now - at <= SNAPSHOT_AGE_MAX]
         if not fresh:
             self._stage.violated(7, f"{_name(order)} is sent without the account having been read in the last minute")
             return
-        equity = max(fresh)
+        equity = max(*fresh, self._worth_when_meant.setdefault(order.client_order_id, max(fresh)))
         values = self._committed(order)
         sector = self._sectors.get(order.symbol)
         in_sector = [symbol for symbol in values if self._sectors.get(symbol) == sector]

@@ -57,6 +57,8 @@ class TrueBook:
             if activity.code == "FILL":
                 self.fills[activity.activity_id] = activity
                 self._fill(activity)
+            elif activity.code == "SPLIT":
+                self._split(activity)
         self._seen_count = len(activities)
         return self
 
@@ -64,6 +66,14 @@ class TrueBook:
         """Our id of the order behind a fill; None when the order is not ours."""
         head = head_of(self._floor.orders.orders[activity.order_id or ""])
         return head.client_order_id if is_our_order_id(head.client_order_id) else None
+
+    def _split(self, activity: AccountActivity) -> None:
+        """Everybody's shares grow in the same ratio, and what they cost stays."""
+        book = self.symbols[activity.symbol or ""]
+        held = book.our_shares + book.owners_shares
+        ratio = (held + activity.quantity_shares) / held
+        book.owners_shares *= ratio
+        book.lots = deque((shares * ratio, price_usd / ratio) for shares, price_usd in book.lots)
 
     def _fill(self, activity: AccountActivity) -> None:
         book, shares = self.symbols[activity.symbol or ""], activity.quantity_shares

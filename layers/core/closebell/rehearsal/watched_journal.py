@@ -1,10 +1,11 @@
 """The journal in memory that shows the checker every commit and every record, past the port."""
 
+from bisect import insort
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from closebell.model.record import Key, Record
+from closebell.model.record import Key, Record, Table
 from closebell.ports.journal import Change, Require, Stored, key_of
 from closebell.simulation.memory_journal import MemoryJournal
 
@@ -21,12 +22,15 @@ class WatchedJournal(MemoryJournal):
         self._by_type: defaultdict[type[Record], dict[Key, Record]] = defaultdict(dict)
         self._written_at: dict[Key, int] = {}
         self._commits_count = 0
+        self._former: dict[Key, Stored[Record] | None] = {}
         self.observer: Observer | None = None
 
     def commit(self, changes: Sequence[Change]) -> None:
         written = [change for change in changes if not isinstance(change, Require)]
-        before = {key_of(change): self._record(key_of(change)) for change in written}
+        former = {key_of(change): self._stored.get(key_of(change)) for change in written}
+        before = {key: stored.record if stored else None for key, stored in former.items()}
         super().commit(changes)
+        self._former |= former
         self._commits_count += 1
         for key, record in before.items():
             self._written_at[key] = self._commits_count
@@ -46,6 +50,27 @@ class WatchedJournal(MemoryJournal):
         """One record as it lies."""
         record = self._record(key)
         return record if isinstance(record, record_type) else None
+
+    def former(self, key: Key, record_type: type[R]) -> Stored[R] | None:
+        """What lay under a key before its last write."""
+        stored = self._former.get(key)
+        return Stored(stored.record, stored.version) if stored and isinstance(stored.record, record_type) else None
+
+    def copy_of(self, table: Table) -> dict[Key, Stored[Record]]:
+        """One table as it lies."""
+        return {key: stored for key, stored in self._stored.items() if key.table == table}
+
+    def put_back(self, table: Table, copy: Mapping[Key, Stored[Record]]) -> None:
+        """Put a table back to what a copy holds, past every condition and observer: what a restore from a backup does."""
+        for key in self.copy_of(table):
+            record = self._stored.pop(key).record
+            self._by_type[type(record)].pop(key, None)
+            self._former.pop(key, None)
+            self._sorts[key.table, key.partition].remove(key.sort)
+        for key, stored in copy.items():
+            self._stored[key] = stored
+            self._by_type[type(stored.record)][key] = stored.record
+            insort(self._sorts[key.table, key.partition], key.sort)
 
     def was_written_before(self, key: Key, other: Key) -> bool:
         """Whether a key's last commit came before another key's last one."""

@@ -229,6 +229,18 @@ class Exchange:
             )
         )
 
+    def bust_fill(self, activity_id: str) -> None:
+        """Take an execution back: shares and money return, the account's history keeps both lines (TRADE_BUST)."""
+        self.floor.book.bust(activity_id, self.now)
+
+    def correct_fill(self, activity_id: str, price_usd: Decimal) -> None:
+        """Change an execution's price afterwards: the difference moves in cash (TRADE_CORRECT)."""
+        self.floor.book.correct(activity_id, price_usd, self.now)
+
+    def pay_dividend(self, symbol: str, a_share_usd: Decimal) -> None:
+        """Pay a dividend on what is held (DIV); nothing when nothing is."""
+        self.floor.book.pay_dividend(self.spelled(symbol), a_share_usd, self.now)
+
     def restrict(self, restriction: str) -> None:
         """`none`, `closing_only` (nothing may be opened) or `blocked` (nothing may be traded)."""
         if restriction not in _RESTRICTIONS:

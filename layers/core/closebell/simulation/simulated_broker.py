@@ -89,8 +89,10 @@ class SimulatedBroker:
         ]
 
     def open_orders(self) -> list[VenueOrder]:
-        heads = [order for order in self.exchange.floor.orders.orders.values() if order.parent is None]
-        return [_venue_order(order) for order in heads if any(member.is_open for member in order.family())]
+        return [order for order in self.every_order() if order.is_open or any(leg.is_open for leg in order.legs)]
+
+    def every_order(self) -> list[VenueOrder]:
+        return [_venue_order(order) for order in self.exchange.floor.orders.orders.values() if order.parent is None]
 
     def order(self, venue_order_id: str) -> VenueOrder | None:
         found = self.exchange.floor.orders.orders.get(venue_order_id)

@@ -9,6 +9,7 @@ from closebell.model.broker import Side
 from closebell.model.instruments import Market
 
 NINE_PLACES = Decimal("1e-9")
+CENT = Decimal("0.01")
 _NAMESPACE = uuid5(NAMESPACE_URL, "closebell-simulated-exchange")
 
 
@@ -98,6 +99,43 @@ class HiddenBook:
         before = holding.shares
         holding.shares = truncated(before * ratio)
         return holding.shares - before
+
+    def bust(self, activity_id: str, at: datetime) -> None:
+        """Reverse an execution."""
+        fill = self._fill(activity_id)
+        market = Market.CRYPTO if "/" in (fill.symbol or "") else Market.US_EQUITY
+        opposite = Side.SELL if fill.side is Side.BUY else Side.BUY
+        self.trade(market, fill.symbol or "", opposite, fill.quantity_shares, fill.price_usd or Decimal(0))
+        signed = fill.quantity_shares if opposite is Side.BUY else -fill.quantity_shares
+        value = signed * (fill.price_usd or Decimal(0))
+        self._add_line("TRADE_BUST", fill.symbol or "", signed, -value, f"bust of {activity_id}", at)
+
+    def correct(self, activity_id: str, price_usd: Decimal, at: datetime) -> None:
+        """Change the price of an execution."""
+        fill = self._fill(activity_id)
+        signed = fill.quantity_shares if fill.side is Side.BUY else -fill.quantity_shares
+        difference = signed * (price_usd - (fill.price_usd or Decimal(0)))
+        self.cash_usd -= difference
+        if fill.symbol in self.holdings:
+            self.holdings[fill.symbol].cost_usd += difference
+        self._add_line("TRADE_CORRECT", fill.symbol or "", Decimal(0), -difference, f"correction of {activity_id}", at)
+
+    def pay_dividend(self, symbol: str, a_share_usd: Decimal, at: datetime) -> None:
+        """A dividend on what is held."""
+        amount = (self.shares(symbol) * a_share_usd).quantize(CENT)
+        if amount:
+            self.cash_usd += amount
+            self._add_line("DIV", symbol, Decimal(0), amount, "dividend", at)
+
+    def _fill(self, activity_id: str) -> AccountActivity:
+        return next(line for line in self.activities if line.activity_id == activity_id and line.code == "FILL")
+
+    def _add_line(self, code: str, symbol: str, shares: Decimal, amount_usd: Decimal, words: str, at: datetime) -> None:
+        line = AccountActivity(
+            activity_id=self.next_activity_id(at), code=code, at=at, day=Market.US_EQUITY.date_of(at), symbol=symbol,
+            quantity_shares=shares, amount_usd=amount_usd, description=words,
+        )  # fmt: skip
+        self.activities.append(line)
 
     def _drop_if_flat(self, symbol: str) -> None:
         if self.holdings[symbol].shares == 0:
