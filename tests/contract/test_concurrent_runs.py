@@ -153,7 +153,7 @@ def test_sixteen_deliverers_send_each_alert_once(shared_journal: Journal) -> Non
 
 
 def test_sixteen_deliveries_of_one_run_leave_one_record_that_ended(shared_journal: Journal) -> None:
-    class Clock:
+    class StoppedClock:
         """Implements ports.operations.Clock."""
 
         def now(self) -> datetime:
@@ -166,7 +166,7 @@ def test_sixteen_deliveries_of_one_run_leave_one_record_that_ended(shared_journa
             raise AssertionError(alert.subject)
 
     trigger = Trigger(market=Market.US_EQUITY, scheduled_at=NOW)
-    log = RunLog("review_performance", "v", shared_journal, Clock(), Silence())
+    log = RunLog("review_performance", "v", shared_journal, StoppedClock(), Silence())
 
     def run(_: int) -> RunState | None:
         try:

@@ -84,6 +84,19 @@ class Scripted:
         self.real = DynamoJournal(names, client)
 
 
+def test_every_read_asks_for_a_strongly_consistent_answer(moto_aws: Session) -> None:
+    scripted = Scripted(moto_aws)
+    scripted.journal.commit(PAIR)
+    scripted.client.calls.clear()
+    scripted.journal.read(halt("x").key, Halt)
+    scripted.journal.read_many([halt("x").key], Halt)
+    scripted.journal.query("control", "DESK")
+    names = [name for name, _ in scripted.client.calls]
+    tables = [request.get("RequestItems", {"": request}).values() for _, request in scripted.client.calls]
+    assert names == ["get_item", "batch_get_item", "query"]
+    assert all(asked["ConsistentRead"] is True for of_call in tables for asked in of_call)
+
+
 @pytest.mark.parametrize("failure", BUSY, ids=str)
 @pytest.mark.parametrize("changes", [PAIR, PAIR[:1]], ids=["transaction", "single"])
 def test_a_busy_table_is_asked_again(moto_aws: Session, failure: Exception, changes: list[Create]) -> None:

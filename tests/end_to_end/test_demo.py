@@ -7,7 +7,10 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 import pytest
@@ -125,6 +128,38 @@ def test_a_kill_in_the_middle_leaves_no_process_and_the_next_run_goes_on(first_r
     after = summary(folder)
     assert after.sessions == before.sessions + 1
     assert (after.errors, after.breaks, after.duplicate_orders) == (before.errors, 0, 0), output
+
+
+@pytest.mark.timeout(300)  # every kill costs a cold start
+def test_functions_killed_at_random_moments_leave_the_same_books(first_run: FirstRun, tmp_path: Path) -> None:
+    """Lambda's process for some function ends again and again, wherever it is; the run is repeated as the template says."""
+    draw = Random(1)
+    run = demo(tmp_path, "--sessions", "2")
+    killed = 0
+    with ThreadPoolExecutor(1) as reader:
+        output = reader.submit(run.communicate, timeout=TIMEOUT_S)
+        while not output.done():
+            eventually(output.done, draw.uniform(1.0, 3.0))
+            functions = [pid for pid in sorted(descendants(run.pid)) if is_function(pid)]
+            if functions:
+                with suppress(ProcessLookupError):
+                    os.kill(draw.choice(functions), signal.SIGKILL)
+                    killed += 1
+    told, _ = output.result()
+    assert run.returncode == 0, told
+    assert killed >= 4
+    left = list(csv.DictReader((tmp_path / "demo" / "ledger.csv").read_text().splitlines()))
+    assert left == first_run.ledger, told
+    after, whole = summary(tmp_path), first_run.summary
+    assert (after.duplicate_orders, after.breaks, after.open_positions) == (0, 0, whole.open_positions)
+    assert (after.orders, after.fills, after.equity_usd_end) == (whole.orders, whole.fills, whole.equity_usd_end)
+
+
+def is_function(pid: int) -> bool:
+    """Whether a process is the environment of one Lambda function."""
+    with suppress(OSError):
+        return b"lambda_bootstrap" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def test_ctrl_c_stops_in_order_and_says_how_to_go_on(first_run: FirstRun, folder: Path) -> None:

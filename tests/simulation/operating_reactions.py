@@ -1,5 +1,6 @@
 """What the desk must do about each fault of time, data and AWS, as something that can be seen once a rehearsal is over."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -11,7 +12,7 @@ from closebell.model.decision import Denial, Outcome, PlanAction, PlanSet, Trade
 from closebell.model.decision_document import DecisionDocument
 from closebell.model.instruments import Market
 from closebell.model.operations import Alert, RunRecord, RunState
-from closebell.model.orders import OrderLeg, OrderRecord, OrderTransition, is_our_order_id, order_key
+from closebell.model.orders import OrderLeg, OrderRecord, OrderState, OrderTransition, is_our_order_id, order_key
 from closebell.model.panel import BarPanel
 from closebell.model.parameters import ParameterSet
 from closebell.model.record import Key
@@ -194,13 +195,24 @@ def nothing_is_sent_before_its_intent(days: DeskDays) -> bool:
 
 def found_again_by_its_id(days: DeskDays) -> bool:
     """An order whose answer could not be written down is looked up, not sent as another one."""
-    return any("ended without an answer" in step.evidence for step in days.raw.all_of(OrderTransition))
+    steps = {(step.client_order_id, step.step_count): step for step in days.raw.all_of(OrderTransition)}
+    later = [
+        step
+        for (order_id, count), step in steps.items()
+        if step.from_state is OrderState.SUBMITTING and step.occurred_at > steps[order_id, count - 1].occurred_at
+    ]
+    return any(step.to_state in {OrderState.ACCEPTED, OrderState.FILLED, OrderState.UNKNOWN} for step in later)
+
+
+def each_order_is_sent_once(days: DeskDays) -> bool:
+    """A run that was killed after a POST and is delivered again finds the order; the exchange took every id once."""
+    heads = [one.client_order_id for one in days.exchange.floor.orders.orders.values() if is_our_order_id(one.client_order_id)]
+    return days.outcomes["killed"] > 0 and len(heads) == len(set(heads))
 
 
 def each_alert_is_delivered_once(days: DeskDays) -> bool:
     """The topic being down delays an alert; it is neither lost nor doubled."""
-    alerts = {alert.alert_id for alert in days.raw.all_of(Alert)}
-    return days.pager.published.keys() == alerts and set(days.pager.published.values()) <= {1}
+    return days.pager.published == Counter(alert.alert_id for alert in days.raw.all_of(Alert))
 
 
 def each_fill_is_booked_once(days: DeskDays) -> bool:
@@ -227,14 +239,14 @@ SOMETIMES: dict[str, Reaction] = {
     "clock_change": fires_at_new_york_times,
     "dead_letter": the_watchdog_names_dead_letters,
     "old_version_running": another_versions_plans_are_refused,
-    "killed_and_never_repeated": a_killed_run_is_named,
+    "killed_and_never_repeated": lambda days: a_killed_run_is_named(days) and found_again_by_its_id(days),
     "tables_lost": was_rebuilt_and_trades_again,
     "stale_bar": entries_stop_below_the_coverage,
     "vix_down": realised_volatility_stands_in,
     "hostile_news": news_decide_nothing,
     "news_down": decides_without_news,
     "journal_throttled": nothing_is_sent_before_its_intent,
-    "killed_at_any_line": found_again_by_its_id,
+    "killed_at_any_line": each_order_is_sent_once,
 }
 """Seen in some rehearsal of each fault alone; what is asserted inside must hold in every one."""
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closebell.books.ledger import book_asset_fee, book_fill, book_split, external_position, open_position
-from closebell.model.books import Fill, Position, PositionState
+from closebell.model.books import Fill, Position, PositionState, Trade
 from closebell.model.broker import Side
 from closebell.model.decision import EntryMethod, ExitRule, PlanAction, TradePlan
 from closebell.model.instruments import Market
@@ -152,6 +152,113 @@ def test_selling_more_than_anybody_had_shows_as_a_negative_rest(ours: bool) -> N
     booking = book_fill(position, fill(2, Side.SELL, "12", "100", ours=ours))
     assert booking.position is not None
     assert booking.position.external_shares == -2
+
+
+def test_a_position_carries_the_terms_of_its_plan() -> None:
+    position = open_position(fill(1, Side.BUY, "10", "100"), PLAN)
+    assert (position.plan_id, position.sector, position.state, position.lots) == ("p1", "technology", PositionState.OPEN, ())
+    assert (position.stop_loss_frac, position.take_profit_frac) == (D("0.03"), D("0.08"))
+    assert (position.time_stop_sessions, position.minimum_hold_sessions) == (5, 2)
+
+
+def test_the_owners_position_belongs_to_no_plan() -> None:
+    position = external_position(fill(1, Side.BUY, "3", "50", ours=False), "energy")
+    assert (position.plan_id, position.sector, position.state) == ("", "energy", PositionState.EXTERNAL)
+
+
+def test_a_trade_tells_the_whole_round_trip() -> None:
+    position = opened(fill(1, Side.BUY, "4", "100"), fill(2, Side.BUY, "6", "110"))
+    partly = book_fill(position, fill(3, Side.SELL, "3", "120"), ExitRule.TARGET).position
+    assert partly is not None
+    assert [lot.quantity_shares for lot in partly.lots] == [D(1), D(6)]
+    closing = fill(4, Side.SELL, "7", "110")
+    assert book_fill(partly, closing, ExitRule.SIGNAL).trade == Trade(
+        trade_id="p1@0004",
+        market=Market.US_EQUITY,
+        symbol="AAPL",
+        sector="technology",
+        strategies=("rsi", "macd"),
+        quantity_shares=D(10),
+        entry_price_usd=D(106),
+        exit_price_usd=D(113),
+        pnl_usd=D(70),
+        return_frac=D(70) / D(1060),
+        opened_session=date(2018, 10, 2),
+        closed_session=date(2018, 10, 2),
+        closed_at=closing.occurred_at,
+        exit_rule=ExitRule.SIGNAL,
+    )
+
+
+def test_a_fee_comes_out_of_the_newest_lot_and_an_emptied_lot_is_gone() -> None:
+    position = opened(fill(1, Side.BUY, "4", "100"), fill(2, Side.BUY, "1", "110"))
+    for fee, left in (("0.5", [D(4), D("0.5")]), ("1", [D(4)]), ("1.5", [D("3.5")])):
+        charged = book_asset_fee(position, D(fee)).position
+        assert charged is not None
+        assert [lot.quantity_shares for lot in charged.lots] == left
+
+
+def test_a_fee_above_what_is_ours_comes_out_of_the_owners_shares() -> None:
+    position = opened(fill(1, Side.BUY, "4", "100")).model_copy(update={"external_shares": D(3)})
+    charged = book_asset_fee(position, D(5)).position
+    assert charged is not None
+    assert (charged.lots, charged.external_shares, charged.plan_id) == ((), D(2), "")
+    assert book_asset_fee(position, D(9)).position is None
+
+
+def test_a_fee_that_takes_the_last_shares_after_a_sale_leaves_nothing() -> None:
+    sold = book_fill(opened(fill(1, Side.BUY, "10", "100")), fill(2, Side.SELL, "9.975", "100")).position
+    assert sold is not None
+    assert book_asset_fee(sold, D("0.025")).position is None
+
+
+def test_a_split_is_part_of_the_round_trip() -> None:
+    """Entry and exit are prices of the same shares: 12 bought at 100 are 24 bought at 50."""
+    split = book_split(opened(fill(1, Side.BUY, "12", "100")), D(12)).position
+    assert split is not None
+    halved = book_fill(split, fill(2, Side.SELL, "8", "55")).position
+    assert halved is not None
+    doubled = book_split(halved, D(16)).position
+    assert doubled is not None
+    trade = book_fill(doubled, fill(3, Side.SELL, "32", "30")).trade
+    assert trade is not None
+    assert (trade.quantity_shares, trade.entry_price_usd, trade.exit_price_usd) == (D(48), D(25), D(1400) / 48)
+    assert trade.pnl_usd == D(200)  # 8 x 5 and 16 x 10
+
+
+@pytest.mark.parametrize(("shares", "change", "left"), [("1", "1", "2"), ("2", "-1.5", "0.5"), ("2", "-2", None)])
+def test_a_split_may_leave_a_fraction_or_nothing(shares: str, change: str, left: str | None) -> None:
+    split = book_split(opened(fill(1, Side.BUY, shares, "100")), D(change)).position
+    assert (split.quantity_shares if split else None) == (D(left) if left else None)
+
+
+def test_a_split_that_nothing_can_follow_from_changes_nothing() -> None:
+    held, empty = opened(fill(1, Side.BUY, "10", "100")), open_position(fill(1, Side.BUY, "10", "100"), PLAN)
+    assert book_split(held, D(-12)).position == held
+    assert book_split(empty, D(5)).position == empty
+
+
+def test_a_lot_too_small_to_survive_a_reverse_split_is_gone() -> None:
+    position = opened(fill(1, Side.BUY, "10", "100"), fill(2, Side.BUY, "0.000000001", "100"))
+    split = book_split(position, D("-9.0000000009")).position
+    assert split is not None
+    assert [lot.activity_id for lot in split.lots] == ["0001"]
+
+
+def test_what_is_left_to_the_owner_belongs_to_no_plan() -> None:
+    both = opened(fill(1, Side.BUY, "10", "100")).model_copy(update={"external_shares": D(7)})
+    left = book_fill(both, fill(2, Side.SELL, "10", "102")).position
+    assert left == external_position(fill(1, Side.BUY, "7", "1", ours=False), "technology").model_copy(
+        update={"external_shares": D(7)}
+    )
+
+
+def test_the_owner_sells_the_owners_shares_before_ours() -> None:
+    both = opened(fill(1, Side.BUY, "10", "100")).model_copy(update={"external_shares": D(7)})
+    booking = book_fill(both, fill(2, Side.SELL, "9", "105", ours=False))
+    assert booking.position is not None
+    assert (booking.position.external_shares, booking.position.quantity_shares) == (D(0), D(8))
+    assert (booking.position.realised_usd, booking.trade) == (D(10), None)
 
 
 TRADES = st.lists(

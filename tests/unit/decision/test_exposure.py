@@ -105,6 +105,49 @@ def test_a_foreign_order_without_a_price_makes_the_exposure_unknown() -> None:
     assert exposure(snapshot(orders=[venue_order("AAA")])).unpriced == ("AAA",)
 
 
+def test_no_order_hides_the_ones_after_it() -> None:
+    """One that ended, a sale and one that is ours or nobody's: every order behind them counts all the same."""
+    ours = [order("DDD", OrderState.FILLED, filled_quantity_shares=10), order("CCC", side=Side.SELL), order("AAA")]
+    shown = [
+        venue_order("AAA", "cb-AAA"),
+        venue_order("EEE", side=Side.SELL),
+        venue_order("BBB", limit_price_usd=50),
+        venue_order("ZZZ", stop_price_usd=20),
+    ]
+    found = exposure(snapshot(orders=shown), orders=ours)
+    assert {symbol: value for symbol, value in found.values_usd.items() if value} == {"AAA": 1000, "BBB": 500, "ZZZ": 200}
+    assert found.slots == {"AAA", "BBB", "ZZZ"}
+    assert found.blocked == {
+        "AAA": "its entry order is out",
+        "CCC": "its entry order is out",
+        "BBB": "an order that is not ours rests",
+        "EEE": "an order that is not ours rests",
+        "ZZZ": "an order that is not ours rests",
+    }
+    assert (found.sector_usd("tech"), found.sector_usd("unknown"), found.sector_slots("unknown")) == (Decimal(1500), Decimal(200), 1)
+    assert found.sectors == {"AAA": "tech", "BBB": "tech", "CCC": "energy", "EEE": "tech", "ZZZ": "unknown"}
+    assert found.unpriced == ()
+
+
+def test_a_sale_of_ours_is_no_unknown_value() -> None:
+    assert exposure(snapshot(), orders=[order("AAA", side=Side.SELL)]).unpriced == ()
+
+
+def test_an_order_that_filled_as_the_snapshot_was_taken_is_in_it() -> None:
+    done = order("AAA", OrderState.FILLED, filled_quantity_shares=10, updated_at=snapshot().as_of)
+    assert exposure(snapshot(venue_position("AAA", 990)), orders=[done]).gross_usd == 990
+
+
+def test_an_order_that_filled_in_the_snapshot_claims_nothing_more() -> None:
+    shown = venue_order("AAA", "cb-AAA", filled_quantity_shares=10)
+    assert exposure(snapshot(venue_position("AAA", 990), orders=[shown]), orders=[order("AAA")]).gross_usd == 990
+
+
+def test_planning_an_entry_adds_to_what_its_symbol_has() -> None:
+    after = exposure(snapshot(venue_position("AAA", 1_000))).with_entry("AAA", "tech", Decimal(500))
+    assert (after.values_usd, after.blocked) == ({"AAA": Decimal(1500)}, {"AAA": "planned already"})
+
+
 def test_planning_an_entry_takes_its_room() -> None:
     before = exposure(snapshot(venue_position("AAA", 1_000)))
     after = before.with_entry("BBB", "tech", Decimal(500))

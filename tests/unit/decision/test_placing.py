@@ -62,6 +62,25 @@ def test_the_reservation_covers_the_worst_price_the_collar_allows() -> None:
     assert reservation_usd(limited, PARAMETERS) == PLAN.quantity_shares * Decimal("101.01")
 
 
+def test_the_reservation_is_never_rounded_below_the_price() -> None:
+    odd = PLAN.model_copy(update={"quantity_shares": Decimal("1.5"), "limit_price_usd": Decimal("0.6674")})
+    assert reservation_usd(odd, PARAMETERS) == Decimal("1.01")  # 1.0011
+
+
+def test_a_plan_is_checked_in_its_sector_with_its_own_stop_at_its_own_limit() -> None:
+    terms = {"stop_loss_frac": Decimal("0.5"), "limit_price_usd": Decimal(90), "quantity_shares": Decimal(100)}
+    asked = PLAN.model_copy(update={"sector": "energy", **terms})
+    results = {one.check: one for one in recheck(asked, desk(snapshot(venue_position("CCC"))), PARAMETERS, quote("100"))}
+    assert results["sector_positions"].note == "sector energy"
+    assert results["sector_positions"].measured == 2
+    assert results["buying_power"].measured == 9_000
+    assert results["risk_per_trade"].measured == Decimal("0.045")
+    assert results["minimum_notional"].note == ""
+    default = asked.model_copy(update={"stop_loss_frac": None})
+    measured = {one.check: one.measured for one in recheck(default, desk(), PARAMETERS, quote("100"))}
+    assert measured["risk_per_trade"] == Decimal("0.09") * PARAMETERS.exits.stop_loss_frac
+
+
 def test_nothing_keeps_us_in_a_position() -> None:
     held = position("AAA")
     view = desk(snapshot(venue_position("AAA")), positions=[held], sessions_held={"AAA": 5})

@@ -163,6 +163,17 @@ def test_an_unknown_volume_is_not_checked_and_says_so() -> None:
     assert not result(case(average_volume_shares=Decimal(0)), "volume_share").passed
 
 
+def test_less_than_one_is_not_nothing() -> None:
+    """Half a coin a day is a volume, half a dollar is a price, and one dollar is equity."""
+    assert result(case(average_volume_shares=Decimal("0.5")), "volume_share").measured == 200
+    coin = case(reference_price_usd=Decimal("0.5"))
+    seen = Quote(symbol="AAA", bid_usd=Decimal("0.5"), ask_usd=Decimal("0.5"), quoted_at=NOW)
+    quoted = EntryCase(coin.candidate, coin.quantity_shares, "", coin.desk, coin.exposure, coin.limits, quote=seen)
+    assert evaluate(quoted, risk.PLACING_CHECKS)[-1].passed
+    poor = case(desk(snapshot(broker_account=account(1))))
+    assert result(poor, "gross_exposure").measured == 10_500
+
+
 def quote(bid: str, ask: str) -> Quote:
     return Quote(symbol="AAA", bid_usd=Decimal(bid), ask_usd=Decimal(ask), quoted_at=NOW)
 

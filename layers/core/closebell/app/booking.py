@@ -34,7 +34,10 @@ TRANSFER_CODES = frozenset({"CSD", "CSW", "JNLC", "ACATC"})
 
 @dataclass
 class Bookkeeper:
-    """Books activities in the broker's order and knows the positions and orders as they then stand."""
+    """Books activities in the broker's order and knows the positions and orders as they then stand.
+
+    `is_restored` tells that the book table turned out to be older than the journal.
+    """
 
     journal: Journal
     broker: Broker
@@ -46,6 +49,7 @@ class Bookkeeper:
     orphans: dict[str, str] = field(default_factory=dict)
     booked_count: int = 0
     alerts_count: int = 0
+    is_restored: bool = False
 
     @classmethod
     def of(cls, desk: Desk, journal: Journal, broker: Broker) -> "Bookkeeper":
@@ -111,6 +115,7 @@ class Bookkeeper:
         changes = self._hold(fill.symbol, booking)
         self.booked_count += 1
         if written is not None:
+            self.is_restored = True
             return changes
         changes.append(Create(fill))
         if booking.trade is not None:

@@ -53,7 +53,7 @@ class ExitDesk:
             return None
         if stored.record.exit_attempts_count >= EXIT_ATTEMPTS_COUNT_MAX or not self._orders_are_over(symbol):
             return None
-        sellable = self._sellable_shares(stored.record)
+        sellable = self.sellable_shares(stored.record)
         if sellable < sellable_shares(stored.record.quantity_shares):
             return None
         return self._sell(stored, sellable)
@@ -81,7 +81,7 @@ class ExitDesk:
                 return False
         return not sync.is_settling(symbol)
 
-    def _sellable_shares(self, position: Position) -> Decimal:
+    def sellable_shares(self, position: Position) -> Decimal:
         """What the broker has free now, less what is the owner's."""
         venue = next((held for held in self.sync.room.broker.positions() if held.symbol == position.symbol), None)
         if venue is None:

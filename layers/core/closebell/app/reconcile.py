@@ -20,6 +20,7 @@ from closebell.app.exits import EXIT_ATTEMPTS_COUNT_MAX, ExitDesk
 from closebell.app.protection import protective_order, sellable_shares, stop_price_usd, target_price_usd
 from closebell.app.runs import RunOutcome
 from closebell.app.trading_room import TradingRoom
+from closebell.app.venue_reading import lacks_positions
 from closebell.app.venue_sync import VenueSync
 from closebell.model.books import Position, PositionState
 from closebell.model.broker import OrderClass, VenueStatus
@@ -77,6 +78,7 @@ class Cycle:
         self.exits = ExitDesk(sync)
         self.market = trigger.market
         self.session = trigger.market.date_of(sync.now)
+        self._vanished_counted: set[str] = set()
 
     def withdraw_entries(self) -> None:
         """While the desk is halted no entry of ours may go on buying: what still rests is cancelled."""
@@ -137,8 +139,14 @@ class Cycle:
     def _arm(self, symbol: str) -> None:
         stored = self.keeper.positions[symbol]
         vanished = stored.record.vanished_stops_count + self._vanished_count(symbol)
+        self._vanished_counted.add(symbol)
         if vanished > REARMS_COUNT_MAX:
             self._ask_about_stop(symbol, vanished)
+            return
+        if self.exits.sellable_shares(stored.record) < sellable_shares(stored.record.quantity_shares):
+            body = f"{symbol} has no stop that we see, and the broker keeps its shares for an order not shown, or not ours."
+            self._alert(f"held-{self.session}-{symbol}", f"{symbol} may be unprotected", body, "unprotected")
+            self._count_vanished(symbol, vanished)
             return
         order = self.sync.executor.next_attempt(
             lambda attempt: protective_order(stored.record, attempt, self.sync.desk_name, self.sync.now),
@@ -172,22 +180,17 @@ class Cycle:
 
     def _vanished_count(self, symbol: str) -> int:
         """Stops of ours that ended in this cycle although nobody here asked for it."""
-        return sum(
-            stored.record.symbol == symbol
-            and stored.record.leg is OrderLeg.PROTECT
-            and stored.record.state in {OrderState.CANCELED, OrderState.REJECTED}
-            and stored.record.venue_order_id is not None
-            and not stored.record.is_cancel_asked
-            and not stored.record.filled_quantity_shares
-            for stored in self.keeper.orders.values()
-        )
+        return sum(stored.record.symbol == symbol and _has_vanished(stored.record) for stored in self.keeper.orders.values())
 
     def _ask_about_stop(self, symbol: str, vanished: int) -> None:
-        stored = self.keeper.positions[symbol]
-        changed = stored.record.model_copy(update={"vanished_stops_count": vanished, "state": PositionState.OPEN})
-        self.keeper.hold(symbol, changed, [])
+        self._count_vanished(symbol, vanished)
         body = f"The stop of {symbol} ended {vanished} times without our doing. It is not rested again: {symbol} has no stop."
         self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} is unprotected", body, "unprotected")
+
+    def _count_vanished(self, symbol: str, vanished: int) -> None:
+        """Remember how often the position lost its stop: the orders that tell it are forgotten with this cycle."""
+        bare = {"vanished_stops_count": vanished, "state": PositionState.OPEN}
+        self.keeper.hold(symbol, self.keeper.positions[symbol].record.model_copy(update=bare), [])
 
     def _stop_could_not_rest(self, symbol: str, order: OrderRecord, note: str) -> None:
         """A stop the broker refuses because the price is already through it is an exit; any other refusal is an alert."""
@@ -256,10 +259,17 @@ class Cycle:
         self.sync.counts["unknown"] = sum(stored.record.state in UNCERTAIN for stored in self.keeper.orders.values())
         for order_id, stored in self.keeper.orders.items():
             ended = stored.record.state.is_terminal and self.sync.unbooked_shares(stored.record) <= 0
+            held = self.keeper.positions.get(stored.record.symbol)
+            counts = _has_vanished(stored.record) and held is not None and bool(held.record.lots)
+            if counts and stored.record.symbol not in self._vanished_counted:
+                continue  # it is counted in the cycle that could rest another stop
             if order_id in self.sync.desk.orders and ended:
                 self.sync.executor.settle(stored)
 
     def keep_snapshot(self) -> None:
+        """Keep the reading for whoever computes exposure; one whose positions are not whole is not kept, the former stays."""
+        if lacks_positions(self.sync.reading):
+            return
         stored = self.sync.desk.snapshot
         snapshot = self.sync.snapshot(self.market)
         self.journal.commit([Replace(snapshot, stored.version) if stored else Create(snapshot)])
@@ -282,6 +292,12 @@ class Cycle:
         if changes:
             self.journal.commit(changes)
             self.sync.counts["alerts"] += 1
+
+
+def _has_vanished(order: OrderRecord) -> bool:
+    """Whether a stop of ours ended although nobody here asked for it."""
+    ended = order.leg is OrderLeg.PROTECT and order.state in {OrderState.CANCELED, OrderState.REJECTED}
+    return ended and order.venue_order_id is not None and not order.is_cancel_asked and not order.filled_quantity_shares
 
 
 def _remaining(order: OrderRecord) -> Decimal:

@@ -49,6 +49,18 @@ def require_punctual(trigger: Trigger, clock: MarketClock) -> None:
         )
 
 
+def unlisted_usd(reading: VenueReading) -> Decimal:
+    """What the account holds outside cash beyond the positions that are listed (USD); price moves between the reads are in it."""
+    listed = sum((abs(position.market_value_usd) for position in reading.positions), Decimal(0))
+    return reading.account.equity_usd - reading.account.cash_usd - listed
+
+
+def lacks_positions(reading: VenueReading) -> bool:
+    """Whether the account holds clearly more than what is listed."""
+    listed = sum((abs(position.market_value_usd) for position in reading.positions), Decimal(0))
+    return unlisted_usd(reading) >= max(listed * PRICE_NOISE_FRAC, Decimal(1))
+
+
 class Gone(StrEnum):
     """What the account's own numbers say of shares that the position list lacks."""
 
@@ -68,7 +80,7 @@ def are_gone(reading: VenueReading, missing_usd: Decimal) -> Gone:
         The account still contains them: the list left something out, and nothing may be concluded from it.
     """
     listed = sum((abs(position.market_value_usd) for position in reading.positions), Decimal(0))
-    unlisted = reading.account.equity_usd - reading.account.cash_usd - listed
+    unlisted = unlisted_usd(reading)
     noise = listed * PRICE_NOISE_FRAC
     if unlisted >= max(missing_usd / 2, noise, Decimal(1)):
         raise BrokerUnavailable(

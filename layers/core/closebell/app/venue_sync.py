@@ -127,6 +127,8 @@ class VenueSync:
             self.keeper.orders[order_id] = followed
         for activity in self.reading.activities:
             self.keeper.book(activity, self.now)
+        if self.keeper.is_restored:
+            self._adopt({order.client_order_id: order for order in self.room.broker.every_order()})
         self.counts["fills"] = self.keeper.booked_count
         self.counts["alerts"] += self.keeper.alerts_count
         self._give_up_lost_sales(listed)
@@ -147,12 +149,13 @@ class VenueSync:
             self.counts["alerts"] += 1
 
     def _adopt(self, listed: Mapping[str, VenueOrder]) -> None:
-        """Orders of ours that rest at the broker and whose pointer is lost, because the book table is older than the journal."""
+        """Orders of ours that have not ended in our books and whose pointer is lost: the book table is older than the journal."""
         for order_id in listed:
             if order_id in self.keeper.orders or not is_our_order_id(order_id):
                 continue
             stored, pointer = self.room.journal.read(order_key(order_id), OrderRecord), LiveOrder(client_order_id=order_id)
-            if stored is not None and self.room.journal.read(pointer.key, LiveOrder) is None:
+            goes_on = stored is not None and not stored.record.state.is_terminal
+            if stored is not None and goes_on and self.room.journal.read(pointer.key, LiveOrder) is None:
                 self.room.journal.commit([Create(pointer)])
                 self.keeper.orders[order_id] = stored
 

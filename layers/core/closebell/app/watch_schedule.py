@@ -58,7 +58,7 @@ class WatchSchedule:
         records = {stored.record.key: stored.record for stored in self.runs.journal.read_many(keys, RunRecord)} if keys else {}
         found = [(schedule, due_at, records.get(key)) for (schedule, due_at), key in zip(due, keys, strict=True)]
         return [
-            _overdue(schedule, due_at, record, trigger.scheduled_at)
+            _overdue(schedule, due_at, record)
             for schedule, due_at, record in found
             if record is None or record.state is RunState.STARTED
         ]
@@ -76,7 +76,7 @@ class WatchSchedule:
             since = [run_key(schedule.function, schedule.market, due_at) for due_at in firings if due_at >= overdue[-1]]
             ended = [stored.record.state is not RunState.STARTED for stored in self.runs.journal.read_many(since, RunRecord)]
             if not any(ended):
-                yield _overdue(schedule, overdue[-1], None, now)
+                yield _overdue(schedule, overdue[-1], None)
 
     def _due(self, trigger: Trigger, opened_at: datetime) -> Iterator[tuple[ScheduledRun, datetime]]:
         since, until = max(opened_at, trigger.scheduled_at - LOOK_BACK), trigger.scheduled_at - GRACE
@@ -89,7 +89,7 @@ class WatchSchedule:
                         yield schedule, due_at
 
 
-def _overdue(schedule: ScheduledRun, due_at: datetime, record: RunRecord | None, now: datetime) -> Alert:
+def _overdue(schedule: ScheduledRun, due_at: datetime, record: RunRecord | None) -> Alert:
     what = "did not run" if record is None else "started and never finished"
     local = due_at.astimezone(schedule.market.zone)
     return Alert(
@@ -97,7 +97,7 @@ def _overdue(schedule: ScheduledRun, due_at: datetime, record: RunRecord | None,
         priority=Priority.URGENT,
         subject=f"{schedule.function} {what}",
         body=f"{schedule.function} ({schedule.market}) was due {local:%Y-%m-%d %H:%M %Z} and {what}.",
-        created_at=now,
+        created_at=due_at,  # the same run is the same alert, whenever it is looked for
         runbook="missed-run",
     )
 
@@ -113,6 +113,6 @@ def _stuck(desk: Desk, now: datetime) -> Iterator[Alert]:
                 subject=f"An order for {order.symbol} is {order.state}",
                 body=f"{order.side} {order.quantity_shares} {order.symbol} ({order.client_order_id}) is {order.state} since "
                 f"{order.created_at:%Y-%m-%d %H:%M}Z: {order.note}",
-                created_at=now,
+                created_at=order.created_at,
                 runbook="unknown-order",
             )

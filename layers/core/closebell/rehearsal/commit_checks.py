@@ -42,7 +42,6 @@ class CommitChecks:
         self._outputs, self._protocol = OutputChecks(stage), ProtocolChecks(stage, truth)
         self._booked: set[str] = set()
         self._explained: set[str] = set()
-        self.adjusted: set[str] = set()
         self._minimum_holds: dict[str, int] = {}
 
     def on_commit(self, changes: Sequence[Change], before: dict[Key, Record | None]) -> None:
@@ -152,7 +151,6 @@ class CommitChecks:
             traded = sum((_signed(fill) for fill in fills if fill.symbol == symbol), ZERO)
             if change == traded or self._is_split(symbol, change):
                 continue
-            self.adjusted.add(symbol)
             held = self._stage.exchange.floor.book.shares(symbol)
             if fills or _held(new) != held:
                 self._stage.violated(15, f"{symbol} changed by {change} in our books, fills explain {traded}; {held} are held")

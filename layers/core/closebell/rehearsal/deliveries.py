@@ -20,7 +20,7 @@ DAY: tuple[tuple[str, str], ...] = (
 EVE: tuple[tuple[str, str], ...] = (("16:10", "reconcile"), ("16:20", "generate_signals"), ("17:15", "watch_schedule"))
 """What runs on the evening before the first session."""
 
-REPEATS_COUNT = {"place_orders": 0, "reconcile": 0}
+REPEATS_COUNT = {"watch_schedule": 1}
 REPEATS_COUNT_OTHERWISE = 2
 
 

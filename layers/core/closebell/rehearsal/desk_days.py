@@ -214,7 +214,6 @@ class DeskDays:
                 self.outcomes["killed"] += 1
                 if killed.is_repeated:
                     continue
-                self.deliveries.repeat(delivery)
                 return False
             except ClosebellError as error:
                 self._failed(delivery, error)

@@ -9,7 +9,6 @@ from closebell.model.broker import Side
 from closebell.model.instruments import Market
 from closebell.model.operations import Alert, DeskOpening, RunRecord, RunState, UndeliveredAlert, run_key
 from closebell.model.orders import OrderRecord, OrderState
-from closebell.rehearsal.commit_checks import CommitChecks
 from closebell.rehearsal.faulty_stores import OwnersPager
 from closebell.rehearsal.market import RehearsalMarket, new_york
 from closebell.rehearsal.rebuild_checks import RebuildChecks
@@ -29,10 +28,10 @@ class FinalChecks:
 
     def __init__(
         self, stage: Stage, raw: WatchedJournal, market: RehearsalMarket, pager: OwnersPager, truth: TrueBook,
-        witness: Witness, commits: CommitChecks, rebuilds: RebuildChecks,
+        witness: Witness, rebuilds: RebuildChecks,
     ) -> None:  # fmt: skip
         self._stage, self._raw, self._market, self._pager = stage, raw, market, pager
-        self._truth, self._witness, self._commits, self._rebuilds = truth, witness, commits, rebuilds
+        self._truth, self._witness, self._rebuilds = truth, witness, rebuilds
         self.alerts_lost: set[str] = set()
 
     def all_of_them(self) -> None:
@@ -47,8 +46,8 @@ class FinalChecks:
         self._nothing_uncertain()
         self._everything_delivered()
         self._runs_ended()
-        self._rebuilds.rebuilt_from_the_broker(self._commits.adjusted)
-        self._rebuilds.replayed(self._commits.adjusted)
+        self._rebuilds.rebuilt_from_the_broker()
+        self._rebuilds.replayed()
 
     def books_agree(self) -> None:
         """Our shares and the owner's are what the broker holds, and whose they are is what its history says."""
@@ -62,7 +61,7 @@ class FinalChecks:
                 self._stage.violated(1, f"{symbol}: {booked} in our books, {held} at the broker")
             true = self._truth.read().symbols[symbol].our_shares
             claimed = position.quantity_shares if position else ZERO
-            if symbol not in self._commits.adjusted and claimed != true:
+            if claimed != true:
                 self._stage.violated(1, f"{symbol}: we call {claimed} ours, {true} are")
 
     def _looked_after(self, position: Position) -> None:
@@ -97,7 +96,7 @@ class FinalChecks:
         books: dict[str, Ownership] = self._truth.read().symbols
         for symbol in sorted(reported.keys() | books.keys()):
             earned = books[symbol].realised_usd if symbol in books else ZERO
-            if symbol not in self._commits.adjusted and abs(reported[symbol] - earned) > CENT:
+            if abs(reported[symbol] - earned) > CENT:
                 self._stage.violated(20, f"{symbol}: {reported[symbol]} USD reported, {earned} earned")
 
     def _nothing_uncertain(self) -> None:

@@ -13,7 +13,7 @@ from closebell.strategies import STRATEGIES
 _SLIPS: tuple[tuple[str, str], ...] = (
     ("position_weight_frac_max", "20"),  # percent for a fraction
     ("daily_loss_frac_max", "-0.05"),
-    ("gross_exposure_frac_max", '"1.0"'),
+    ("gross_exposure_frac_max", '"100%"'),
     ("positions_count_max", "0"),
     ("positions_count_max", "5.5"),
     ("price_collar_frac", "nan"),

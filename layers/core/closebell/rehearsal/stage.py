@@ -64,6 +64,10 @@ class Stage:
     _agenda: list[_Appointment] = field(default_factory=list)
     _appointments_count: int = 0
     _calls_to_third_count: int = 0
+    _chances_frac: dict[str, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._chances_frac = {name: chance_frac(name, self.enabled) for name in self.enabled}
 
     @property
     def now(self) -> datetime:
@@ -71,7 +75,7 @@ class Stage:
 
     def strikes(self, name: str) -> bool:
         """Whether a fault strikes at this occasion."""
-        if self.is_calm or name not in self.enabled or self.generator.random() >= chance_frac(name, self.enabled):
+        if self.is_calm or name not in self._chances_frac or self.generator.random() >= self._chances_frac[name]:
             return False
         self.happens(name)
         return True

@@ -10,7 +10,7 @@ from closebell.rehearsal.stage import KilledError, Stage
 from closebell.rehearsal.watched_journal import WatchedJournal
 from closebell.simulation.simulated_broker import SimulatedBroker
 
-REBUILDS_COUNT_MAX = 20
+FAULTY_REBUILDS_COUNT_MAX = 5
 
 
 class TableEvents:
@@ -37,16 +37,21 @@ class TableEvents:
         self._raw.put_back("book", {})
         self._raw.put_back("journal", {})
         observer, self._raw.observer = self._raw.observer, None
-        for count in range(REBUILDS_COUNT_MAX):
-            try:
-                rebuild_desk(SimulatedBroker(self._stage.exchange), self._journal, replace=count > 0)
-            except (ClosebellError, KilledError) as error:
-                self._stage.note(f"the rebuild is to be repeated: {type(error).__name__} {error}")
-                continue
-            self.rebuilds_count += 1
-            break
+        self._rebuild()
         self._raw.observer = observer
         self._stage.note("the books are rebuilt from the broker alone")
         self._checker.on_rebuild()
         request_resume(self._raw, "code", self._stage.now)
         confirm_resume(self._raw, "code", "owner", self._stage.now)
+
+    def _rebuild(self) -> None:
+        """Killed and refused a few times at any line, then with the tables at rest."""
+        broker = SimulatedBroker(self._stage.exchange)
+        for tries in range(FAULTY_REBUILDS_COUNT_MAX + 1):
+            try:
+                rebuild_desk(broker, self._journal if tries < FAULTY_REBUILDS_COUNT_MAX else self._raw, replace=tries > 0)
+            except (ClosebellError, KilledError) as error:
+                self._stage.note(f"the rebuild is to be repeated: {type(error).__name__} {error}")
+                continue
+            self.rebuilds_count += 1
+            return

@@ -26,8 +26,8 @@ class WatchedJournal(MemoryJournal):
         self.observer: Observer | None = None
 
     def commit(self, changes: Sequence[Change]) -> None:
-        written = [change for change in changes if not isinstance(change, Require)]
-        former = {key_of(change): self._stored.get(key_of(change)) for change in written}
+        keys = [key_of(change) for change in changes if not isinstance(change, Require)]
+        former = {key: self._stored.get(key) for key in keys}
         before = {key: stored.record if stored else None for key, stored in former.items()}
         super().commit(changes)
         self._former |= former
