@@ -25,6 +25,9 @@ ASSET_FEE_CODES = frozenset({"CFEE", "FEE"})
 SPLIT_CODES = frozenset({"SPLIT", "SSP"})
 """New shares for old: the only activities besides fills and fees that change what we own."""
 
+BUST_CODE = "TRADE_BUST"
+"""A fill that the exchange took back."""
+
 ROUTINE_PREFIXES = ("DIV", "INT", "FEE", "PTC", "PTR")
 """Income and costs of the account: cash of its own, explained by the broker's history, no shares."""
 
@@ -74,6 +77,7 @@ class Bookkeeper:
         elif activity.symbol is not None and activity.code in SPLIT_CODES:
             changes += self._split(activity.symbol, activity.quantity_shares)
         elif not is_routine(activity):
+            changes += self._take_back(activity)
             changes += alert_changes(self.journal, _unusual(activity, recorded_at))
             self.alerts_count += 1
         cursor = before.with_booked(activity.activity_id, recorded_at, cash_transfer(activity))
@@ -85,6 +89,13 @@ class Bookkeeper:
     def charge_asset_fee(self, symbol: str, fee_shares: Decimal) -> None:
         """Take out of our books what the broker took as its fee."""
         self.hold(symbol, book_asset_fee(self.positions[symbol].record, fee_shares).position, [])
+
+    def _take_back(self, activity: CashActivity) -> list[Change]:
+        """A bust takes shares back: the newest first, because what is busted was traded a moment ago."""
+        held = self.positions.get(activity.symbol or "")
+        if held is None or activity.code != BUST_CODE or activity.quantity_shares >= 0:
+            return []
+        return self._hold(held.record.symbol, book_asset_fee(held.record, -activity.quantity_shares))
 
     def _split(self, symbol: str, change_shares: Decimal) -> list[Change]:
         held = self.positions.get(symbol)
@@ -239,7 +250,7 @@ def _unusual(activity: CashActivity, at: datetime) -> Alert:
         priority=Priority.URGENT if activity.quantity_shares else Priority.WARNING,
         subject=f"The broker booked {activity.code} in {activity.symbol or 'the account'}",
         body=f"{activity.code} of {activity.occurred_at:%Y-%m-%d %H:%M}Z: {activity.quantity_shares:f} shares, "
-        f"{activity.amount_usd:f} USD. closebell does not change its books for it; where they then differ, the symbol is frozen.",
+        f"{activity.amount_usd:f} USD. Where our books differ from the broker's after it, the symbol is frozen.",
         created_at=at,
         runbook="breaks",
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import NoReturn
 
 from closebell.app.control import read_halt
 from closebell.model.broker import OrderClass, Side, VenueOrder, VenueStatus
@@ -79,8 +80,10 @@ class Executor:
             late = self.now > order.submit_deadline_at
             return self.move(stored, OrderState.VOID, "never sent, and its deadline has passed") if late else self._resend(stored)
         found = self.broker.order_by_client_id(order.client_order_id)
-        if found is not None:
+        if found is not None and _is_same(order, found):
             return self.follow(stored, found)
+        if found is not None and order.state is not OrderState.QUARANTINED:
+            self._give_way(stored, found)
         if order.state is OrderState.QUARANTINED:
             if order.market.date_of(self.now) <= order.session:
                 return stored
@@ -90,6 +93,13 @@ class Executor:
         if self.now > stored.record.submit_deadline_at:
             return self.move(stored, OrderState.QUARANTINED, "unknown past its deadline: read only from now on")
         return self._resend(stored)
+
+    def _give_way(self, stored: Stored[OrderRecord], other: VenueOrder) -> NoReturn:
+        """Another order lies under our id: ours was never taken and never will be. Halt, and from now on only read."""
+        if stored.record.state is OrderState.SUBMITTING:
+            stored = self.move(stored, OrderState.UNKNOWN, "another order lies under its id")
+        self.move(stored, OrderState.QUARANTINED, "another order lies under its id: never sent again")
+        raise BooksDisagree(_difference(stored.record, other))
 
     def _resend(self, stored: Stored[OrderRecord]) -> Stored[OrderRecord]:
         """Send again what an earlier run meant: a sale only while the shares, a buy only while the money is still there."""
@@ -108,7 +118,8 @@ class Executor:
         it is not shown yet.
         """
         order, evidence = stored.record, f"the broker shows {venue.status}"
-        _require_same(order, venue)
+        if not _is_same(order, venue):
+            raise BooksDisagree(_difference(order, venue))
         while venue.status is VenueStatus.REPLACED and venue.replaced_by_venue_order_id:
             order, venue = self._newest_form(order, venue)
             evidence = f"replaced at the broker by {venue.venue_order_id}, which is {venue.status}"
@@ -202,7 +213,9 @@ class Executor:
             return self.follow(stored, self.broker.submit(stored.record.request))
         except DuplicateOrderId:
             found = self.broker.order_by_client_id(stored.record.client_order_id)
-            return self.follow(stored, found) if found is not None else self._unknown(stored, "the id is taken, yet not found")
+            if found is None:
+                return self._unknown(stored, "the id is taken, yet not found")
+            return self.follow(stored, found) if _is_same(stored.record, found) else self._give_way(stored, found)
         except OrderRejected as refusal:
             # an earlier try of this id may rest at the broker: then this refusal says nothing about it
             if stored.record.sent_count > 1:
@@ -262,16 +275,20 @@ def _differing(before: OrderRecord, after: OrderRecord) -> dict[str, object]:
     return {name: value for name, value in after if value != getattr(before, name)}
 
 
-def _require_same(order: OrderRecord, venue: VenueOrder) -> None:
+def _is_same(order: OrderRecord, venue: VenueOrder) -> bool:
+    """Whether the order under our id is the one that we meant."""
     same = (venue.symbol, venue.side) == (order.symbol, order.side)
     meant = order.quantity_shares - order.former_executed_shares
     shrunk = order.order_class is OrderClass.OCO and venue.quantity_shares < meant  # its other leg sold some
     former = venue.venue_order_id in order.former_venue_order_ids
-    if not same or (venue.quantity_shares != meant and not shrunk and not former):
-        raise BooksDisagree(
-            f"order {order.client_order_id} was meant as {order.side} {order.quantity_shares} {order.symbol}, the broker shows "
-            f"{venue.side} {venue.quantity_shares} {venue.symbol} under that id"
-        )
+    return same and (venue.quantity_shares == meant or shrunk or former)
+
+
+def _difference(order: OrderRecord, venue: VenueOrder) -> str:
+    return (
+        f"order {order.client_order_id} was meant as {order.side} {order.quantity_shares} {order.symbol}, the broker shows "
+        f"{venue.side} {venue.quantity_shares} {venue.symbol} under that id"
+    )
 
 
 def executed_shares(venue: VenueOrder) -> Decimal:

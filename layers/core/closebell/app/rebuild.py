@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from closebell.app.booking import ASSET_FEE_CODES, SPLIT_CODES, cash_transfer
+from closebell.app.booking import ASSET_FEE_CODES, BUST_CODE, SPLIT_CODES, cash_transfer
 from closebell.app.control import read_halt
 from closebell.app.desk import load_desk
 from closebell.app.execution import executed_shares
@@ -143,7 +143,7 @@ class Rebuilder:
         held = self.books.positions.get(symbol)
         if held is None:
             return
-        if activity.code in ASSET_FEE_CODES:
+        if activity.code in ASSET_FEE_CODES or (activity.code == BUST_CODE and activity.quantity_shares < 0):
             self._hold(symbol, book_asset_fee(held, -activity.quantity_shares))
         elif activity.code in SPLIT_CODES:
             self._hold(symbol, book_split(held, activity.quantity_shares))

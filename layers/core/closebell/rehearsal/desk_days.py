@@ -247,9 +247,9 @@ class DeskDays:
         log = RunLog(function, version, self._journal, self._clock, self.pager)
         match function:
             case "place_orders":
-                return PlaceOrders(TradingRoom(log, self.broker, "paper"))
+                return PlaceOrders(TradingRoom(log, self.broker, "paper", self.broker.reopen))
             case "reconcile":
-                return Reconcile(TradingRoom(log, self.broker, "paper"))
+                return Reconcile(TradingRoom(log, self.broker, "paper", self.broker.reopen))
             case "generate_signals":
                 feeds = self._feeds
                 return GenerateSignals(log, self._journal, self.archive, feeds, feeds, feeds, self._calendar, version)

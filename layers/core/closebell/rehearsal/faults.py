@@ -21,17 +21,23 @@ FAULTS: dict[str, Fault] = {
     "insufficient_buying_power": Fault((11,), 0.03, "the owner withdrew the cash a moment ago; it comes back the next morning"),
     "reject_after_accept": Fault((14,), 0.03, "the order is taken and rejected a second later"),
     "lookup_404_lag": Fault((20, 6), 0.04, "the answer is lost and the order is not found by our id for 20 to 600 s"),
+    "same_id_other_parameters": Fault((7,), 0.006, "another order lies under the id to be used; it is taken out again"),
+    "shares_held": Fault((12,), 0.06, "a sale is refused because a cancelled order still holds the shares"),
+    "phantom_exit": Fault((13,), 0.06, "the owner sells everything of the symbol a moment before our exit arrives"),
     # one occasion: a cancel
     "slow_cancel": Fault((16,), 0.10, "a cancel takes 30 to 400 s, in which the order may fill"),
     # one occasion: any call to the broker
     "rate_limited": Fault((8,), 0.004, "429"),
+    "secret_rotated": Fault((49,), 0.0006, "the key is replaced: the old one is refused from now on, the new one works"),
+    "wrong_account": Fault((27,), 0.004, "the key opens an account of the other mode"),
     "key_refused": Fault((10,), 0.0004, "401: the key is not accepted"),
     "broker_unavailable": Fault((22,), 0.004, "a read answers 500"),
     # one occasion: a session
     "rate_limited_all_day": Fault((9,), 0.03, "429 to every call of a session but the clock's"),
     "account_restricted": Fault((26,), 0.04, "the account may only close, or not trade at all, for a session"),
+    "gap_through_stop": Fault((24,), 0.0, "a night's jump over a stop: part of every market here, counted when it happens"),
     "symbol_halted": Fault((25,), 0.008, "a symbol does not trade from one step to the next morning"),
-    "partial_then_cancel": Fault((15, 17), 0.35, "half of the executions are only partial in this rehearsal's exchange"),
+    "partial_then_cancel": Fault((15,), 0.35, "half of the executions are only partial in this rehearsal's exchange"),
     "half_day": Fault((33,), 0.06, "a session ends at 13:00"),
     "wrong_calendar": Fault((33,), 0.02, "our calendar lacks a session, takes a holiday for one, or has other hours"),
     "skewed_clock": Fault((51,), 0.05, "the process's clock is 5 min fast or slow for a session"),
@@ -50,6 +56,11 @@ FAULTS: dict[str, Fault] = {
     "owner_buys": Fault((53,), 0.006, "the owner buys a symbol of the universe by hand"),
     "owner_sells": Fault((54,), 0.006, "the owner sells by hand, ours too"),
     "owner_cancels_stop": Fault((55,), 0.006, "the owner cancels a protection of ours"),
+    "replaced_by_owner": Fault((17,), 0.008, "the owner replaces a resting order of ours: another limit, sometimes fewer shares"),
+    "second_stack": Fault((59,), 0.002, "an order with our prefix that nobody here meant rests on the account"),
+    "fill_busted": Fault((19,), 0.002, "the exchange takes back the fill that made a position"),
+    "fill_corrected": Fault((19,), 0.003, "the exchange changes the price of a fill by a cent"),
+    "dividend": Fault((58,), 0.004, "a dividend is paid on what is held"),
     "deposit": Fault((58,), 0.004, "money comes in"),
     "withdrawal": Fault((58,), 0.004, "money leaves: up to a fifth of the cash"),
     "owner_halts": Fault((56,), 0.003, "the owner halts, between two runs or during one; resumed the next morning"),
@@ -82,19 +93,6 @@ FAULTS: dict[str, Fault] = {
     "notifier_down": Fault((47,), 0.25, "the topic cannot be reached"),
     "mailer_down": Fault((47,), 0.25, "the mail cannot be sent"),
 }
-
-NOT_YET: dict[int, str] = {
-    7: "same id, other parameters: the unit tests of the executor",
-    12: "insufficient quantity held by our own orders is met here, not injected by name",
-    13: "insufficient quantity of a phantom: as 12",
-    17: "a replaced order: nothing in closebell replaces; partial executions only",
-    19: "a fill corrected or busted: the simulated exchange cannot yet",
-    24: "a gap through the stop is part of every market here",
-    27: "paper and live mixed up: settings, not a port",
-    49: "a secret rotated in a run: adapters",
-    59: "two stacks on one account",
-}
-
 
 def chosen(text: str) -> frozenset[str]:
     """The faults of a comma-separated list, `all` or `none`. Raises ValueError for a name that is none."""

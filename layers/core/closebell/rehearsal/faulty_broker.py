@@ -1,6 +1,7 @@
 """The broker's port between the desk and the simulated exchange, with everything that can go wrong in it."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar, cast
@@ -11,6 +12,7 @@ from closebell.model.broker import (
     CashActivity,
     MarketClock,
     OrderRequest,
+    OrderType,
     Quote,
     Side,
     VenueFill,
@@ -18,7 +20,14 @@ from closebell.model.broker import (
     VenuePosition,
     VenueStatus,
 )
-from closebell.model.errors import BrokerKeyRefused, BrokerUnavailable, ClosebellError, OutcomeUnknown, RateLimited
+from closebell.model.errors import (
+    BrokerKeyRefused,
+    BrokerUnavailable,
+    ClosebellError,
+    InsufficientQuantity,
+    OutcomeUnknown,
+    RateLimited,
+)
 from closebell.model.instruments import Market, SessionHours
 from closebell.rehearsal.output_checks import CANARY_KEY
 from closebell.rehearsal.stage import Stage
@@ -39,6 +48,7 @@ class FaultyBroker:
         self.limited_until: datetime | None = None
         self._on_submit, self._on_call = on_submit, on_call
         self._not_found_until: dict[str, datetime] = {}
+        self._is_rotated = False
 
     # --- reads
 
@@ -49,7 +59,16 @@ class FaultyBroker:
         return self._read("calendar", lambda: self.real.calendar(first, last))
 
     def account(self) -> Account:
-        return self._read("account", self.real.account)
+        account = self._read("account", self.real.account)
+        is_other = self.stage.strikes("wrong_account")
+        return account.model_copy(update={"account_number": "8LIVE0001"}) if is_other else account
+
+    def reopen(self) -> "FaultyBroker | None":
+        """The account opened with the key as it now is; None when it is the same key."""
+        if not self._is_rotated:
+            return None
+        self._is_rotated = False
+        return self
 
     def asset(self, symbol: str) -> Asset | None:
         return self._read("asset", lambda: self.real.asset(symbol))
@@ -115,8 +134,7 @@ class FaultyBroker:
         if strikes("gateway_timeout_then_accepted"):
             self.stage.later(draw.random(), lambda: self._arrive(request))
             raise OutcomeUnknown("504 Gateway Timeout")
-        if request.side is Side.BUY and strikes("insufficient_buying_power"):
-            self._withdraw_all()
+        self._meet_the_account(request)
         taken = self.real.submit(request)
         self.stage.note(f"taken: {request.client_order_id[-6:]} is {taken.status}")
         if strikes("reject_after_accept"):
@@ -162,6 +180,10 @@ class FaultyBroker:
             raise RateLimited("429 all day", self.limited_until)
         if self.stage.strikes("rate_limited"):
             raise RateLimited("429", self.stage.now + timedelta(seconds=60))
+        if self.stage.strikes("secret_rotated"):
+            self._is_rotated = True
+        if self._is_rotated:
+            raise BrokerKeyRefused("401: the key was replaced")
         if self.stage.strikes("key_refused"):
             raise BrokerKeyRefused("401: request is not authorized") from _client_error()
 
@@ -178,6 +200,33 @@ class FaultyBroker:
         if order.is_open and not any(member.filled_shares for member in order.family()):
             self.stage.note(f"rejected by the exchange after all: {order.client_order_id[-6:]}")
             self.stage.exchange.floor.end(order, VenueStatus.REJECTED, self.stage.now)
+
+    def _meet_the_account(self, request: OrderRequest) -> None:
+        """What is no longer as it was read a moment ago: the cash, the id, the shares."""
+        strikes = self.stage.strikes
+        if request.side is Side.BUY and strikes("insufficient_buying_power"):
+            self._withdraw_all()
+        if request.side is Side.BUY and strikes("same_id_other_parameters"):
+            self._take_its_id(request)
+        if request.side is Side.SELL and request.order_type is OrderType.MARKET:
+            if strikes("shares_held"):
+                raise InsufficientQuantity("insufficient qty available for order (a cancelled order still holds it)", 40310000)
+            if strikes("phantom_exit"):
+                self._owner_sells(request.symbol)
+
+    def _take_its_id(self, request: OrderRequest) -> None:
+        """Somebody orders another quantity under our id, and the exchange's staff takes that order out again."""
+        floor = self.stage.exchange.floor
+        with suppress(ClosebellError):
+            self.real.submit(request.model_copy(update={"quantity_shares": request.quantity_shares + 1}))
+            stray = floor.orders.by_client_id(request.client_order_id)
+            if stray is not None and stray.is_open:
+                floor.end(stray, VenueStatus.CANCELED, self.stage.now)
+                self.stage.strays.add(request.client_order_id)
+
+    def _owner_sells(self, symbol: str) -> None:
+        self.stage.note(f"the owner sells all {symbol} a moment before")
+        self.stage.exchange.trade_manually(symbol, Side.SELL, self.stage.exchange.floor.book.shares(symbol))
 
     def _withdraw_all(self) -> None:
         floor = self.stage.exchange.floor

@@ -135,7 +135,8 @@ class Checker:
         planned: dict[str, Decimal] = {}
         bought: defaultdict[str, Decimal] = defaultdict(Decimal)
         for order in self._stage.exchange.floor.orders.orders.values():
-            if order.parent is not None or not is_our_order_id(order.client_order_id):
+            is_stray = order.client_order_id in self._stage.strays
+            if order.parent is not None or not is_our_order_id(order.client_order_id) or is_stray:
                 continue
             intent = self._raw.at(order_key(order.client_order_id), OrderRecord)
             if intent is None and self._rebuilt_at is not None and order.submitted_at < self._rebuilt_at:

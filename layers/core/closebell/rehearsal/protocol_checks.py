@@ -57,7 +57,8 @@ class ProtocolChecks:
         if is_new and order.client_order_id != self._derived_id(order):
             meant = f"{order.leg} {order.attempt_count} of {order.plan_id}"
             self._stage.violated(3, f"{order.client_order_id} is not the id of {meant}")
-        if order.state is OrderState.NEVER_ACCEPTED and self._stage.exchange.floor.orders.by_client_id(order.client_order_id):
+        taken = self._stage.exchange.floor.orders.by_client_id(order.client_order_id)
+        if order.state is OrderState.NEVER_ACCEPTED and taken and order.client_order_id not in self._stage.strays:
             self._stage.violated(16, f"{order.leg} of {order.symbol} is given up as never accepted, and the exchange has it")
         if order.leg is OrderLeg.ENTRY and is_new:
             self._entry(order)

@@ -8,7 +8,7 @@ from random import Random
 
 from closebell.app.control import halt_desk, store_parameters
 from closebell.app.rebuild import rebuild_desk
-from closebell.books.ledger import book_fill, book_split, external_position
+from closebell.books.ledger import book_asset_fee, book_fill, book_split, external_position
 from closebell.model.books import Fill, Position
 from closebell.model.parameters import ParameterSet
 from closebell.rehearsal.stage import Stage
@@ -57,8 +57,12 @@ class RebuildChecks:
             before = positions.pop(symbol, None)
             if isinstance(event, Fill):
                 after = book_fill(before or external_position(event, ""), event).position
+            elif before is None:
+                after = None
+            elif event.code == "TRADE_BUST":
+                after = book_asset_fee(before, -event.quantity_shares).position
             else:
-                after = book_split(before, event.quantity_shares).position if before else None
+                after = book_split(before, event.quantity_shares).position
             if after is not None:
                 positions[symbol] = after
         stored = {position.symbol: position for position in self._raw.all_of(Position)}
@@ -69,7 +73,7 @@ class RebuildChecks:
 
     def _shuffled(self) -> "Iterator[Fill | AccountActivity]":
         """Each event twice; a symbol's own in their order, the symbols in any."""
-        splits = [one for one in self._stage.exchange.floor.book.activities if one.code == "SPLIT"]
+        splits = [one for one in self._stage.exchange.floor.book.activities if one.code in {"SPLIT", "TRADE_BUST"}]
         events: list[Fill | AccountActivity] = [*self._raw.all_of(Fill), *splits]
         queues: defaultdict[str, deque[Fill | AccountActivity]] = defaultdict(deque)
         for event in sorted(events, key=_in_order):

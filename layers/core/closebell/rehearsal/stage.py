@@ -57,6 +57,7 @@ class Stage:
     session: str = ""
     drawn: Counter[str] = field(default_factory=Counter)
     trail: list[str] = field(default_factory=list)
+    strays: set[str] = field(default_factory=set)
     violations: list[Violation] = field(default_factory=list)
     interrupt: Callable[[], None] | None = None
     halt_now: Callable[[], None] | None = None
@@ -83,6 +84,12 @@ class Stage:
     def happens(self, name: str) -> None:
         """Count a fault that lies in the market itself and was met now."""
         if name in self.enabled:
+            self.drawn[name] += 1
+            self.note(f"FAULT {name}")
+
+    def met(self, name: str) -> None:
+        """Count a fault that the market itself brought."""
+        if not self.is_calm and name in self.enabled:
             self.drawn[name] += 1
             self.note(f"FAULT {name}")
 

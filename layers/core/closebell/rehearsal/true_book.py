@@ -59,6 +59,8 @@ class TrueBook:
                 self._fill(activity)
             elif activity.code == "SPLIT":
                 self._split(activity)
+            elif activity.code == "TRADE_BUST":
+                self.symbols[activity.symbol or ""].lots.clear()  # the rehearsal takes back only what made a whole position
         self._seen_count = len(activities)
         return self
 
@@ -93,5 +95,8 @@ class TrueBook:
 
 
 def head_of(order: ExchangeOrder) -> ExchangeOrder:
-    """The order that was sent: of a leg, its parent."""
-    return order.parent or order
+    """The order that was sent: of a leg its parent, of one that replaced another the first of them."""
+    head = order.parent or order
+    while head.replaces is not None:
+        head = head.replaces
+    return head.parent or head
