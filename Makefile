@@ -16,7 +16,7 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,
 
 -include infra/build.mk
 
-.PHONY: help setup demo test check build profile simulate conformance browser lock clean
+.PHONY: help setup demo test check build profile simulate mutants mutmut conformance browser lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/\1|\2/' | \
@@ -46,8 +46,14 @@ check: setup template-lint  ## ruff, mypy, import contracts, style, template
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/style
 
-simulate: setup  ## rehearse 50 000 plan-days with every fault: SEEDS=0:5000, SESSIONS=10, FAULTS=all
-	@$(BIN)/closebell simulate --seeds $(or $(SEEDS),0:5000) --sessions $(or $(SESSIONS),10) --faults $(or $(FAULTS),all)
+simulate: setup  ## rehearse 50 000 plan-days with every fault: SEEDS=0:5000, SESSIONS=10, FAULTS=all, WORKERS=2
+	@$(BIN)/closebell simulate --seeds $(or $(SEEDS),0:5000) --sessions $(or $(SESSIONS),10) --faults $(or $(FAULTS),all) --workers $(or $(WORKERS),2)
+
+mutants: setup  ## plant each bug of tests/mutants into a copy of the core: the rehearsal has to catch it
+	@$(BIN)/python -m infra.mutants $(BUGS)
+
+mutmut: setup  ## mutation testing of risk checks, execution and books: each file's score and the survivors
+	@$(BIN)/python -m infra.mutation_score $(PARTS)
 
 conformance: setup  ## the exchange contract suite against Alpaca's paper API, keys from the environment
 	$(BIN)/python -m infra.local.conformance

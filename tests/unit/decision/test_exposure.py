@@ -124,7 +124,8 @@ def test_no_order_hides_the_ones_after_it() -> None:
         "EEE": "an order that is not ours rests",
         "ZZZ": "an order that is not ours rests",
     }
-    assert (found.sector_usd("tech"), found.sector_usd("unknown"), found.sector_slots("unknown")) == (Decimal(1500), Decimal(200), 1)
+    assert (found.sector_usd("tech"), found.sector_usd("unknown")) == (Decimal(1500), Decimal(200))
+    assert found.sector_slots("unknown") == 1
     assert found.sectors == {"AAA": "tech", "BBB": "tech", "CCC": "energy", "EEE": "tech", "ZZZ": "unknown"}
     assert found.unpriced == ()
 

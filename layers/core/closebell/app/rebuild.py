@@ -17,7 +17,7 @@ from closebell.app.execution import executed_shares
 from closebell.app.order_intent import SUBMIT_WINDOW
 from closebell.books.ledger import Booking, book_asset_fee, book_fill, book_split, external_position, open_position
 from closebell.books.reconciliation import asset_fees, compare_positions
-from closebell.model.books import Break, Fill, LedgerCursor, Position, Trade
+from closebell.model.books import Break, Fill, LedgerCursor, Position, PositionState, Trade
 from closebell.model.broker import CashActivity, OrderClass, OrderType, Side, TimeInForce, VenueFill, VenueOrder
 from closebell.model.decision import EntryMethod, ExitRule, PlanAction, TradePlan
 from closebell.model.errors import RunRefused
@@ -214,6 +214,9 @@ class Rebuilder:
             self.books.orders.append(record.model_copy(
                 update={"filled_quantity_shares": executed.get(head.client_order_id, Decimal(0))}
             ))
+            held = self.books.positions.get(record.symbol)
+            if record.leg is OrderLeg.EXIT and held is not None and held.lots:
+                self._hold(record.symbol, Booking(held.model_copy(update=_being_sold(record))))
             if record.leg is OrderLeg.ENTRY and self._record_of(head) is None:
                 self.books.plans.append(self._plan_of(_as_fill(record)))
 
@@ -278,6 +281,14 @@ class Rebuilder:
             self.books.positions.pop(symbol, None)
         else:
             self.books.positions[symbol] = booking.position
+
+
+def _being_sold(order: OrderRecord) -> dict[str, object]:
+    """A position of which a sale of ours rests is closing."""
+    reason = f"rebuilt: {order.client_order_id} rests at the broker"
+    return {
+        "state": PositionState.CLOSING, "exit_plan_id": order.plan_id, "exit_rule": ExitRule.SIGNAL, "exit_reason": reason,
+    }  # fmt: skip
 
 
 def _as_fill(order: OrderRecord) -> Fill:

@@ -118,6 +118,9 @@ class Cycle:
                 self._mark_protected(symbol, stored.record)
                 return
             if not self.sync.cancel(stored).record.state.is_terminal:
+                if stored.record.is_cancel_asked:
+                    body = f"The stop of {symbol} is to be replaced; the broker has not cancelled the former for a whole cycle."
+                    self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} may be unprotected", body, "unprotected")
                 return
         if not self.sync.is_settling(symbol):  # what was executed and is not booked may be this very stop
             self._arm(symbol)

@@ -19,6 +19,8 @@ from closebell.rehearsal.true_book import TrueBook
 from closebell.simulation.venue_account import AccountActivity
 
 ZERO = Decimal(0)
+CHANGING_CODES = frozenset({"SPLIT", "TRADE_BUST"})
+"""Activities besides fills that change what is held."""
 _WORKING = {"accepted", "partial", "cancel_pending", "filled", "canceled", "expired", "rejected", "replaced"}
 _MAY_FOLLOW: dict[str, set[str]] = {
     "intent": {"submitting", "void"},
@@ -69,7 +71,8 @@ class CommitChecks:
     def on_rebuild(self, fills: Sequence[Fill]) -> None:
         """The tables were lost and rebuilt: `fills` is what is booked now."""
         self._booked = {fill.activity_id for fill in fills}
-        self._explained = {one.activity_id for one in self._stage.exchange.floor.book.activities if one.code == "SPLIT"}
+        lines = self._stage.exchange.floor.book.activities
+        self._explained = {one.activity_id for one in lines if one.code in CHANGING_CODES}
 
     def on_restore(self) -> None:
         """The book table is an older one: what explains it may be booked into it again."""
@@ -158,9 +161,9 @@ class CommitChecks:
 
 
     def _is_split(self, symbol: str, change_shares: Decimal) -> bool:
-        """Whether a change is one of the exchange's splits, each of which explains one change only."""
+        """Whether a change is one of the exchange's splits or busts, each of which explains one change only."""
         for activity in self._stage.exchange.floor.book.activities:
-            matches = activity.code == "SPLIT" and (activity.symbol, activity.quantity_shares) == (symbol, change_shares)
+            matches = activity.code in CHANGING_CODES and (activity.symbol, activity.quantity_shares) == (symbol, change_shares)
             if matches and activity.activity_id not in self._explained:
                 self._explained.add(activity.activity_id)
                 return True
