@@ -37,10 +37,7 @@ TRANSFER_CODES = frozenset({"CSD", "CSW", "JNLC", "ACATC"})
 
 @dataclass
 class Bookkeeper:
-    """Books activities in the broker's order and knows the positions and orders as they then stand.
-
-    `is_restored` tells that the book table turned out to be older than the journal.
-    """
+    """Books activities in the broker's order and knows the positions and orders as they then stand."""
 
     journal: Journal
     broker: Broker
@@ -52,7 +49,6 @@ class Bookkeeper:
     orphans: dict[str, str] = field(default_factory=dict)
     booked_count: int = 0
     alerts_count: int = 0
-    is_restored: bool = False
 
     @classmethod
     def of(cls, desk: Desk, journal: Journal, broker: Broker) -> "Bookkeeper":
@@ -126,7 +122,6 @@ class Bookkeeper:
         changes = self._hold(fill.symbol, booking)
         self.booked_count += 1
         if written is not None:
-            self.is_restored = True
             return changes
         changes.append(Create(fill))
         if booking.trade is not None:

@@ -43,12 +43,16 @@ _STATE_OF_STATUS = {
 
 @dataclass(frozen=True)
 class Executor:
-    """Places, resolves and cancels orders. `now` is the broker's time at the start of the run."""
+    """Places, resolves and cancels orders. `now` is the broker's time at the start of the run.
+
+    An entry in doubt is sent again only while it is at most `position_weight_frac_max` of the equity as it is by then.
+    """
 
     journal: Journal
     broker: Broker
     now: datetime
     shown: dict[str, VenueOrder] = field(default_factory=dict)
+    position_weight_frac_max: Decimal = Decimal(1)
 
     def place(self, order: OrderRecord, also: Sequence[Change] = ()) -> Stored[OrderRecord]:
         """Place an order that may have been placed before: the id decides.
@@ -108,7 +112,8 @@ class Executor:
             held = next((one.quantity_shares for one in self.broker.positions() if one.symbol == order.symbol), Decimal(0))
             return stored if held < order.quantity_shares else self._send(stored)
         account = self.broker.account()
-        fits = order.reserved_usd <= account.buying_power_usd and not account.trading_blocked
+        affordable = min(account.buying_power_usd, account.equity_usd * self.position_weight_frac_max)
+        fits = order.reserved_usd <= affordable and not account.trading_blocked
         return self._send(stored) if fits else stored
 
     def follow(self, stored: Stored[OrderRecord], venue: VenueOrder) -> Stored[OrderRecord]:

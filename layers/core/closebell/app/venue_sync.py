@@ -1,7 +1,7 @@
 """Our orders and ledger brought up to what the broker shows: the first half of every run that may trade."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -20,6 +20,9 @@ from closebell.ports.journal import Create, Stored
 
 CALENDAR_REACH = timedelta(days=10)
 """No two sessions of an exchange lie further apart."""
+RECENT_DAYS = 4
+"""A table restored from the day before lacks the orders since: over a weekend these are four calendar days."""
+
 ARRIVES_WITHIN = timedelta(minutes=8)
 """An order may reach the broker this long after it was sent."""
 
@@ -31,10 +34,12 @@ class VenueSync:
         room.require_account(reading.account)
         self.room, self.desk, self.reading = room, desk, reading
         self.keeper = Bookkeeper.of(desk, room.journal, room.broker)
-        self.executor = Executor(room.journal, room.broker, reading.clock.now_at)
+        weight_max = desk.parameters.limits.position_weight_frac_max
+        self.executor = Executor(room.journal, room.broker, reading.clock.now_at, position_weight_frac_max=weight_max)
         self.desk_name = room.desk_name(reading.account)
         self.counts: Counter[str] = Counter()
         self._last_close_at: datetime | None = None
+        self._adopt()
         self._take_over()
 
     @classmethod
@@ -115,7 +120,6 @@ class VenueSync:
 
     def _take_over(self) -> None:
         listed = {order.client_order_id: order for order in self.reading.open_orders}
-        self._adopt(listed)
         for order_id, stored in list(self.keeper.orders.items()):
             if stored.record.state.is_in_flight:
                 stored = self.executor.resolve(stored)
@@ -127,8 +131,6 @@ class VenueSync:
             self.keeper.orders[order_id] = followed
         for activity in self.reading.activities:
             self.keeper.book(activity, self.now)
-        if self.keeper.is_restored:
-            self._adopt({order.client_order_id: order for order in self.room.broker.every_order()})
         self.counts["fills"] = self.keeper.booked_count
         self.counts["alerts"] += self.keeper.alerts_count
         self._give_up_lost_sales(listed)
@@ -148,16 +150,27 @@ class VenueSync:
             self.room.journal.commit(changes)
             self.counts["alerts"] += 1
 
-    def _adopt(self, listed: Mapping[str, VenueOrder]) -> None:
-        """Orders of ours that have not ended in our books and whose pointer is lost: the book table is older than the journal."""
-        for order_id in listed:
+    def _adopt(self) -> None:
+        """Orders of ours that have not ended and whose pointer is lost, because the book table is older than the journal."""
+        recent = {stored.record.client_order_id: stored for stored in self._recent_orders()}
+        for order_id in dict.fromkeys([*recent, *(order.client_order_id for order in self.reading.open_orders)]):
             if order_id in self.keeper.orders or not is_our_order_id(order_id):
                 continue
-            stored, pointer = self.room.journal.read(order_key(order_id), OrderRecord), LiveOrder(client_order_id=order_id)
+            stored = recent.get(order_id) or self.room.journal.read(order_key(order_id), OrderRecord)
+            pointer = LiveOrder(client_order_id=order_id)
             goes_on = stored is not None and not stored.record.state.is_terminal
             if stored is not None and goes_on and self.room.journal.read(pointer.key, LiveOrder) is None:
                 self.room.journal.commit([Create(pointer)])
                 self.keeper.orders[order_id] = stored
+
+    def _recent_orders(self) -> Iterator[Stored[OrderRecord]]:
+        """The orders of the last days that have not ended, whether or not the broker shows them."""
+        for market in sorted({instrument.market for instrument in self.desk.parameters.universe}):
+            for days in range(RECENT_DAYS):
+                session = market.date_of(self.now) - timedelta(days=days)
+                for found in self.room.journal.query("journal", f"ORDER#{market}#{session}"):
+                    if isinstance(found.record, OrderRecord) and not found.record.state.is_terminal:
+                        yield Stored(found.record, found.version)
 
     def _give_up_lost_sales(self, listed: Mapping[str, VenueOrder]) -> None:
         """A sale that is quarantined, unknown by id and not listed, while the broker holds all our shares free, never arrived.
