@@ -12,7 +12,7 @@ from closebell.model.decision import Denial, Outcome, PlanAction, PlanSet, Trade
 from closebell.model.decision_document import DecisionDocument
 from closebell.model.instruments import Market
 from closebell.model.operations import Alert, RunRecord, RunState
-from closebell.model.orders import OrderLeg, OrderRecord, OrderState, OrderTransition, is_our_order_id, order_key
+from closebell.model.orders import OrderLeg, OrderRecord, is_our_order_id, order_key
 from closebell.model.panel import BarPanel
 from closebell.model.parameters import ParameterSet
 from closebell.model.record import Key
@@ -193,17 +193,6 @@ def nothing_is_sent_before_its_intent(days: DeskDays) -> bool:
     return days.outcomes["place_orders StoreUnavailable"] > 0
 
 
-def found_again_by_its_id(days: DeskDays) -> bool:
-    """An order whose answer could not be written down is looked up, not sent as another one."""
-    steps = {(step.client_order_id, step.step_count): step for step in days.raw.all_of(OrderTransition)}
-    later = [
-        step
-        for (order_id, count), step in steps.items()
-        if step.from_state is OrderState.SUBMITTING and step.occurred_at > steps[order_id, count - 1].occurred_at
-    ]
-    return any(step.to_state in {OrderState.ACCEPTED, OrderState.FILLED, OrderState.UNKNOWN} for step in later)
-
-
 def each_order_is_sent_once(days: DeskDays) -> bool:
     """A run that was killed after a POST and is delivered again finds the order; the exchange took every id once."""
     heads = [one.client_order_id for one in days.exchange.floor.orders.orders.values() if is_our_order_id(one.client_order_id)]
@@ -239,7 +228,7 @@ SOMETIMES: dict[str, Reaction] = {
     "clock_change": fires_at_new_york_times,
     "dead_letter": the_watchdog_names_dead_letters,
     "old_version_running": another_versions_plans_are_refused,
-    "killed_and_never_repeated": lambda days: a_killed_run_is_named(days) and found_again_by_its_id(days),
+    "killed_and_never_repeated": a_killed_run_is_named,
     "tables_lost": was_rebuilt_and_trades_again,
     "stale_bar": entries_stop_below_the_coverage,
     "vix_down": realised_volatility_stands_in,

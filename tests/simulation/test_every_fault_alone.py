@@ -17,7 +17,7 @@ from tests.simulation.operating_reactions import ALWAYS, SOMETIMES
 from tests.simulation.rehearsed import EVERY_FAULT, played, told
 
 SEEDS = range(7)
-RARE = {"gap_through_stop": range(12, 18), "phantom_exit": range(14)}
+RARE = {"gap_through_stop": range(12, 18), "phantom_exit": range(14), "killed_and_never_repeated": range(24)}
 """What is met rarely needs more seeds."""
 Reaction = Callable[[DeskDays], bool]
 
