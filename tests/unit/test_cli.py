@@ -40,7 +40,7 @@ class Terminal:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.journal, self.clock = MemoryJournal(), MovableClock()
         desk = OperatorDesk(self.journal, MemoryArchive(), self.clock)
-        monkeypatch.setattr(cli, "operator_desk", lambda stack: desk)
+        monkeypatch.setattr(cli.desk_commands, "operator_desk", lambda stack: desk)
 
     def run(self, *words: str) -> tuple[int, str]:
         done = CliRunner().invoke(cli.app, [*words, "--stack", "desk"])
@@ -126,7 +126,7 @@ def test_rebuild_shows_what_the_broker_has_and_wants_the_desk_halted(
 ) -> None:
     desk = bought(date(2018, 10, 2), ["100", "100", "100"])
     desk.exchange.trade_manually("AAA", Side.BUY, Decimal(3))
-    monkeypatch.setattr(cli, "operator_broker", lambda stack: desk.broker)
+    monkeypatch.setattr(cli.desk_commands, "operator_broker", lambda stack: desk.broker)
     terminal.run("configure", str(ROOT / "examples" / "desk.toml"))
     code, told = terminal.run("rebuild")
     assert (code, "closebell halt" in told) == (1, True)

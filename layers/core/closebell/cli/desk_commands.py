@@ -1,18 +1,18 @@
-"""`closebell`: what the owner says to the desk."""
+"""What the owner says to a desk: explain, configure, halt, resume, release, rebuild, status."""
 
 import getpass
 import secrets
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from closebell.adapters.system_clock import SystemClock
 from closebell.app.control import confirm_resume, halt_desk, release_position, request_resume, store_parameters
 from closebell.app.desk import load_desk
 from closebell.app.explain import find_decisions, find_denial
 from closebell.app.rebuild import rebuild_desk
+from closebell.cli.application import Stack, app, fail
 from closebell.configuration import read_parameters
 from closebell.model.decision_document import DecisionDocument
 from closebell.model.errors import ClosebellError, ConfigurationError, DataError
@@ -21,18 +21,7 @@ from closebell.reports.explanation import explain_decision
 from closebell.strategies import STRATEGIES
 from closebell.wiring.operator import OperatorDesk, operator_broker, operator_desk
 
-app = typer.Typer(
-    help="A trading desk that runs itself: ask it why, stop it, set it up.", no_args_is_help=True, add_completion=False
-)
-
-Stack = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", help="Name of the deployed stack.")]
 DEMO_DECISIONS = Path(".closebell/demo/decisions")
-
-
-def fail(error: Exception) -> NoReturn:
-    """Say what went wrong on stderr and end with status 1."""
-    typer.echo(f"closebell: {error}", err=True)
-    raise typer.Exit(1) from error
 
 
 @app.command()
@@ -173,30 +162,3 @@ def status(stack: Stack) -> None:
             f"  {position.symbol:<8}{position.quantity_shares:>12f} at ${position.average_entry_price_usd:,.2f}  {position.state}"
         )
     typer.echo(f"{len(desk.orders)} live orders, {len(desk.outbox)} alerts waiting")
-
-
-@app.command()
-def simulate(
-    seeds: Annotated[str, typer.Option(help="A:B, the last one left out.")] = "0:20",
-    sessions: Annotated[int, typer.Option(min=1, help="Sessions a seed.")] = 10,
-    faults: Annotated[str, typer.Option(help="all, none, or names with commas between.")] = "all",
-    seed: Annotated[int | None, typer.Option(help="One seed instead of many.")] = None,
-    trace: Annotated[bool, typer.Option(help="With --seed: show everything that happened.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes to play in.")] = 1,
-) -> None:
-    """Rehearse the desk on seeded markets with faults at every port, and check its invariants after every step."""
-    from closebell.rehearsal.command import rehearse, seeds_of, trail  # the other commands need not load the use cases
-
-    try:
-        chosen = seeds_of(seeds) if seed is None else range(seed, seed + 1)
-        violations = rehearse(chosen, sessions, faults, typer.echo, SystemClock().now, workers)
-        for line in trail(chosen.start, sessions, faults) if trace and seed is not None else ():
-            typer.echo(line)
-    except ClosebellError as error:
-        fail(error)
-    if violations:
-        raise typer.Exit(1)
-
-
-if __name__ == "__main__":
-    app()

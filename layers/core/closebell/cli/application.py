@@ -1,0 +1,17 @@
+"""The command line's application, and how a command fails."""
+
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(
+    help="A trading desk that runs itself: ask it why, stop it, set it up.", no_args_is_help=True, add_completion=False
+)
+
+Stack = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", help="Name of the deployed stack.")]
+
+
+def fail(error: Exception) -> NoReturn:
+    """Say what went wrong on stderr and end with status 1."""
+    typer.echo(f"closebell: {error}", err=True)
+    raise typer.Exit(1) from error

@@ -1,0 +1,32 @@
+"""`closebell simulate`."""
+
+from typing import Annotated
+
+import typer
+
+from closebell.adapters.system_clock import SystemClock
+from closebell.cli.application import app, fail
+from closebell.model.errors import ClosebellError
+
+
+@app.command()
+def simulate(
+    seeds: Annotated[str, typer.Option(help="A:B, the last one left out.")] = "0:20",
+    sessions: Annotated[int, typer.Option(min=1, help="Sessions a seed.")] = 10,
+    faults: Annotated[str, typer.Option(help="all, none, or names with commas between.")] = "all",
+    seed: Annotated[int | None, typer.Option(help="One seed instead of many.")] = None,
+    trace: Annotated[bool, typer.Option(help="With --seed: show everything that happened.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes to play in.")] = 1,
+) -> None:
+    """Rehearse the desk on seeded markets with faults at every port, and check its invariants after every step."""
+    from closebell.rehearsal.command import rehearse, seeds_of, trail  # the other commands need not load the use cases
+
+    try:
+        chosen = seeds_of(seeds) if seed is None else range(seed, seed + 1)
+        violations = rehearse(chosen, sessions, faults, typer.echo, SystemClock().now, workers)
+        for line in trail(chosen.start, sessions, faults) if trace and seed is not None else ():
+            typer.echo(line)
+    except ClosebellError as error:
+        fail(error)
+    if violations:
+        raise typer.Exit(1)
