@@ -85,7 +85,8 @@ def decide_500_symbols() -> None:
     from closebell.adapters.exchange_calendar import ExchangeCalendar
     from closebell.adapters.system_clock import SystemClock
     from closebell.app.control import store_parameters
-    from closebell.app.generate_signals import GenerateSignals
+    from closebell.app.evidence import MarketEvidence
+    from closebell.app.generate_signals import ArchivedDecisions, GenerateSignals
     from closebell.app.runs import RunLog
     from closebell.model.broker import Account, BrokerSnapshot
     from closebell.model.instruments import Instrument, Market
@@ -119,8 +120,11 @@ def decide_500_symbols() -> None:
             print(*sessions, file=server.stdin, flush=True)
             origin = f"http://127.0.0.1:{int(server.stdout.readline())}"
             decide = GenerateSignals(
-                RunLog("generate_signals", "profile", journal, SystemClock(), Quiet()), journal, MemoryArchive(),
-                AlpacaMarketData("key", "secret", origin), CboeVolatilityIndex(f"{origin}/VIX_History.csv", 5.0),
+                RunLog("generate_signals", "profile", journal, SystemClock(), Quiet()), journal,
+                ArchivedDecisions(MemoryArchive()),
+                MarketEvidence(
+                    AlpacaMarketData("key", "secret", origin), CboeVolatilityIndex(f"{origin}/VIX_History.csv", 5.0)
+                ),
                 AlpacaNews("key", "secret", origin), calendar, "profile",
             )
             run = decide(Trigger(market=Market.US_EQUITY, scheduled_at=at))

@@ -10,7 +10,8 @@ import numpy as np
 from closebell.adapters.cron import CronFirings
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.app.control import store_parameters
-from closebell.app.generate_signals import GenerateSignals
+from closebell.app.evidence import MarketEvidence
+from closebell.app.generate_signals import ArchivedDecisions, GenerateSignals
 from closebell.app.review_performance import ReviewPerformance
 from closebell.app.runs import RunLog
 from closebell.app.send_newsletter import SendNewsletter
@@ -105,9 +106,8 @@ class Evening:
         return GenerateSignals(
             self._log("generate_signals"),
             self.journal,
-            self.archive,
-            self.data,
-            self.data,
+            ArchivedDecisions(self.archive),
+            MarketEvidence(self.data, self.data),
             self.data,
             ExchangeCalendar(),
             VERSION,

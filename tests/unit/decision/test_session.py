@@ -7,11 +7,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from closebell.decision.board import SessionInputs, board_of, universe_of
 from closebell.decision.desk_view import DeskView
-from closebell.decision.entries import choose_entries
 from closebell.decision.holdings import holdings_of
-from closebell.decision.session import SessionDecisions, decide_session, terrain_of
+from closebell.decision.session import SessionDecisions, decide_session, plan_session
 from closebell.model.books import PositionState
 from closebell.model.broker import Side
 from closebell.model.decision import Decision, EntryMethod, ExitRule, Outcome, PlanAction, Stance
@@ -274,22 +272,19 @@ def test_a_size_too_small_to_trade_is_denied_by_what_made_it_small() -> None:
     assert decision.reason.endswith("minimum notional: 90 against a limit of 100 USD (sized to 1 by buying_power)")
 
 
-def chosen(asked: SessionInputs) -> list[str]:
-    board = board_of(asked, universe_of(asked.parameters, asked.market, asked.panel))
-    candidates = board.candidates(holdings_of(asked.desk, asked.market))
-    return [judgement.case.candidate.symbol for judgement in choose_entries(candidates, terrain_of(board))]
-
-
 @pytest.mark.parametrize(
     "view",
     [desk(), desk(snapshot(venue_position("AAA"), venue_position("BBB"))), desk(is_halted=True), desk(orders=[order("BBB")])],
 )
-def test_choosing_without_records_enters_the_same(view: DeskView) -> None:
+def test_planning_without_records_plans_and_counts_the_same(view: DeskView) -> None:
     generator = np.random.default_rng(29)
     for _ in range(10):
         scores = {f"S{number}": tuple(generator.uniform(-0.3, 1.0, 3)) for number in range(30)}
-        asked = inputs({"AAA": BUY, "BBB": BUY, **scores}, view)
-        assert chosen(asked) == entered(decide_session(asked))
+        asked = inputs({"AAA": BUY, "BBB": BUY, **scores}, view, problems={"S3": "stale"})
+        planned, decided = plan_session(asked), decide_session(asked)
+        assert planned.plans == decided.plans
+        assert planned.considered_count == len(decided.decisions)
+        assert planned.skipped_count == sum(decision.outcome is Outcome.SKIPPED for decision in decided.decisions) == 1
 
 
 def test_sessions_held_must_be_known() -> None:

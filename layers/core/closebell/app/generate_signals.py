@@ -8,31 +8,26 @@
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Protocol
 
-import numpy as np
-
-from closebell.analysis.regime import regimes
-from closebell.analysis.validation import bar_problems
 from closebell.app.desk import Desk, load_desk
+from closebell.app.evidence import Evidence, EvidenceReader, SessionPair
 from closebell.app.runs import RunLog, RunOutcome
 from closebell.decision.board import SessionInputs
 from closebell.decision.desk_view import DeskView
-from closebell.decision.session import SessionDecisions, decide_session
-from closebell.model.broker import BrokerSnapshot
-from closebell.model.decision import Outcome, PlanAction, PlanSet, Regime
+from closebell.decision.session import SessionPlans, decide_session, plan_session
+from closebell.model.decision import PlanAction, PlanSet
 from closebell.model.decision_document import DecisionDocument
-from closebell.model.errors import BrokerUnavailable, DataError
-from closebell.model.instruments import Market, SessionHours
+from closebell.model.errors import DataError
+from closebell.model.instruments import Market
 from closebell.model.operations import NewsItem, RunRecord, Trigger
 from closebell.model.panel import BarPanel
-from closebell.model.parameters import ParameterSet
 from closebell.ports.journal import Create, Journal
-from closebell.ports.market_data import Calendar, MarketData, News, VolatilityIndex, VolatilitySeries
+from closebell.ports.market_data import Calendar, News
 from closebell.ports.operations import Archive
-from closebell.strategies import score_all, sessions_needed
 
 CALENDAR_DAYS_A_SESSION = 1.6
 """Enough calendar days for a number of sessions, weekends and holidays included."""
@@ -40,23 +35,27 @@ CALENDAR_DAYS_A_SESSION = 1.6
 NEWS_SYMBOLS_COUNT_MAX = 20
 
 
-@dataclass(frozen=True)
-class SessionPair:
-    """The session just ended and the one to plan for."""
+class DecisionKeeper(Protocol):
+    """Where a session's decisions and their inputs are kept."""
 
-    ended: SessionHours
-    following: SessionHours
-    window: tuple[date, ...]
+    def keep(self, panel: BarPanel, document: Callable[[], DecisionDocument]) -> str:
+        """Keep the document, which is made when it is asked for, and its bars; returns the document's name."""
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What was read from outside for one session's decisions."""
+class ArchivedDecisions:
+    """Implements `DecisionKeeper` over the archive. Raises StoreUnavailable, JournalConflict."""
 
-    panel: BarPanel
-    problems: Mapping[str, str]
-    volatility: VolatilitySeries | None
-    notes: tuple[str, ...]
+    archive: Archive
+
+    def keep(self, panel: BarPanel, document: Callable[[], DecisionDocument]) -> str:
+        made = document()
+        content = made.model_dump_json().encode()
+        place = archive_place(made.market, made.session, made.input_sha256)
+        name = f"decisions/{place}-{hashlib.sha256(content).hexdigest()[:12]}.json"
+        self.archive.put(made.bars_archive, panel.to_npz(), "application/octet-stream")
+        self.archive.put(name, content, "application/json")
+        return name
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,8 @@ class GenerateSignals:
 
     runs: RunLog
     journal: Journal
-    archive: Archive
-    data: MarketData
-    volatility_index: VolatilityIndex
+    decisions: DecisionKeeper
+    evidence: EvidenceReader
     news: News
     calendar: Calendar
     code_version: str
@@ -87,45 +85,22 @@ class GenerateSignals:
         known = self.journal.query("journal", f"PLANSET#{market}", f"{pair.following.session}")
         if known:
             return RunOutcome(f"the plans for {pair.following.session} stand already")
-        evidence = self._read(market, desk.parameters, pair)
-        regime, decided = decide(evidence, desk, market, pair)
-        news = self._headlines(decided, pair.ended.opens_at)
-        plan_set = self._keep(market, pair, desk, evidence, regime, decided, news)
+        evidence = self.evidence.read(market, desk.parameters, pair)
+        inputs = session_inputs(evidence, desk, market, pair)
+        planned = plan_session(inputs)
+        plan_set = self._keep(inputs, pair, desk, evidence, planned)
         counts = {
-            "decisions": len(decided.decisions),
-            "plans": len(decided.plans),
-            "entries": sum(plan.action is PlanAction.ENTER for plan in decided.plans),
-            "skipped": sum(decision.outcome is Outcome.SKIPPED for decision in decided.decisions),
+            "decisions": planned.considered_count,
+            "plans": len(planned.plans),
+            "entries": sum(plan.action is PlanAction.ENTER for plan in planned.plans),
+            "skipped": planned.skipped_count,
         }
+        regime = evidence.regime
         text = f"{regime.trend} market, {regime.volatility} volatility: {counts['plans']} plans for {pair.following.session}"
         return RunOutcome(text, counts, plan_set.input_sha256)
 
-    def _read(self, market: Market, parameters: ParameterSet, pair: SessionPair) -> Evidence:
-        symbols = tuple(instrument.symbol for instrument in parameters.instruments(market))
-        asked = tuple(dict.fromkeys((*symbols, parameters.regime_symbol_of(market))))
-        first, last = pair.window[0], pair.ended.session
-        panel = self.data.daily_bars(asked, market, first, last)
-        if not len(panel.sessions):
-            raise DataError(
-                f"the feed returned no bars at all for {len(asked)} symbols from {first} to {last}: nothing is decided"
-            )
-        notes = []
-        try:
-            splits = self.data.split_dates(asked, first, last)
-        except BrokerUnavailable as error:
-            splits = {}
-            notes.append(f"reported splits could not be read, only jumps in the prices tell of one: {error}")
-        problems = bar_problems(panel.columns(symbols), last, splits, sessions_needed(parameters.strategies))
-        volatility: VolatilitySeries | None = None
-        if market is Market.US_EQUITY:
-            try:
-                volatility = self.volatility_index.closes(last)
-            except DataError as error:
-                notes.append(f"realised volatility stands in for the VIX: {error}")
-        return Evidence(panel, problems, volatility, tuple(notes))
-
-    def _headlines(self, decided: SessionDecisions, since: datetime) -> tuple[NewsItem, ...]:
-        symbols = [plan.symbol for plan in decided.plans][:NEWS_SYMBOLS_COUNT_MAX]
+    def _headlines(self, planned: SessionPlans, since: datetime) -> tuple[NewsItem, ...]:
+        symbols = [plan.symbol for plan in planned.plans][:NEWS_SYMBOLS_COUNT_MAX]
         if not symbols:
             return ()
         try:
@@ -134,57 +109,54 @@ class GenerateSignals:
             return ()
 
     def _keep(
-        self,
-        market: Market,
-        pair: SessionPair,
-        desk: Desk,
-        evidence: Evidence,
-        regime: Regime,
-        decided: SessionDecisions,
-        news: tuple[NewsItem, ...],
+        self, inputs: SessionInputs, pair: SessionPair, desk: Desk, evidence: Evidence, planned: SessionPlans
     ) -> PlanSet:
         """Archive inputs and decisions, then commit plans and header together."""
-        session = pair.ended.session
-        fingerprint = input_sha256(evidence, desk)
-        place = f"{market}/{session}/{fingerprint[:12]}"
-        document = DecisionDocument(
-            market=market,
-            session=session,
-            next_session=pair.following.session,
-            as_of=pair.ended.closes_at,
-            code_version=self.code_version,
-            input_sha256=fingerprint,
-            bars_archive=f"inputs/{place}.npz",
-            parameters=desk.parameters,
-            regime=regime,
-            volatility_index_closes=_closes_of(evidence.volatility),
-            snapshot=_snapshot(desk),
-            positions=tuple(stored.record for stored in desk.positions.values()),
-            live_orders=tuple(stored.record for stored in desk.orders.values()),
-            is_halted=desk.is_halted,
-            sessions_held=sessions_held(desk, pair),
-            decisions=decided.decisions,
-            news=news,
-            notes=evidence.notes,
-        )
-        content = document.model_dump_json().encode()
-        name = f"decisions/{place}-{hashlib.sha256(content).hexdigest()[:12]}.json"
-        self.archive.put(document.bars_archive, evidence.panel.to_npz(), "application/octet-stream")
-        self.archive.put(name, content, "application/json")
+        market, fingerprint = inputs.market, evidence.sha256(desk.parameters)
+
+        def document() -> DecisionDocument:
+            return DecisionDocument(
+                market=market,
+                session=inputs.session,
+                next_session=inputs.next_session,
+                as_of=pair.ended.closes_at,
+                code_version=self.code_version,
+                input_sha256=fingerprint,
+                bars_archive=f"inputs/{archive_place(market, inputs.session, fingerprint)}.npz",
+                parameters=desk.parameters,
+                regime=evidence.regime,
+                volatility_index_closes=evidence.volatility_closes,
+                reported_splits={symbol: dict(ratios) for symbol, ratios in evidence.splits.items()},
+                snapshot=inputs.desk.snapshot,
+                positions=inputs.desk.positions,
+                live_orders=tuple(stored.record for stored in desk.orders.values()),
+                is_halted=desk.is_halted,
+                sessions_held=dict(inputs.desk.sessions_held),
+                decisions=decide_session(inputs).decisions,
+                news=self._headlines(planned, pair.ended.opens_at),
+                notes=evidence.notes,
+            )
+
+        name = self.decisions.keep(evidence.panel, document)
         plan_set = PlanSet(
             market=market,
-            session=pair.following.session,
-            decided_session=session,
+            session=inputs.next_session,
+            decided_session=inputs.session,
             as_of=pair.ended.closes_at,
             code_version=self.code_version,
             parameters_version_count=desk.parameters.version_count,
             input_sha256=fingerprint,
-            plan_ids=tuple(plan.plan_id for plan in decided.plans),
-            decisions_count=len(decided.decisions),
+            plan_ids=tuple(plan.plan_id for plan in planned.plans),
+            decisions_count=planned.considered_count,
             decisions_archive=name,
         )
-        self.journal.commit([*(Create(plan) for plan in decided.plans), Create(plan_set)])
+        self.journal.commit([*(Create(plan) for plan in planned.plans), Create(plan_set)])
         return plan_set
+
+
+def archive_place(market: Market, session: date, fingerprint: str) -> str:
+    """Where a session's documents lie in the archive, below the folder of their kind."""
+    return f"{market}/{session}/{fingerprint[:12]}"
 
 
 def session_pair(calendar: Calendar, market: Market, at: datetime, history_sessions: int) -> SessionPair | None:
@@ -199,13 +171,9 @@ def session_pair(calendar: Calendar, market: Market, at: datetime, history_sessi
     return SessionPair(ended[-1], following[0], tuple(hours.session for hours in ended[-history_sessions:]))
 
 
-def decide(evidence: Evidence, desk: Desk, market: Market, pair: SessionPair) -> tuple[Regime, SessionDecisions]:
-    """The decision path from evidence to plans: pure, and the same for every caller."""
-    parameters = desk.parameters
-    index = evidence.panel.columns((parameters.regime_symbol_of(market),)).close[:, 0]
-    regime = regimes(evidence.panel.sessions, index, evidence.volatility).at(len(evidence.panel.sessions) - 1)
-    universe = evidence.panel.columns(tuple(instrument.symbol for instrument in parameters.instruments(market)))
-    snapshot = _snapshot(desk)
+def session_inputs(evidence: Evidence, desk: Desk, market: Market, pair: SessionPair) -> SessionInputs:
+    """All that the decision after a session depends on."""
+    snapshot = desk.snapshot.record if desk.snapshot else None
     view = DeskView(
         as_of=pair.ended.closes_at if snapshot is None else max(snapshot.as_of, pair.ended.closes_at),
         snapshot=snapshot,
@@ -216,20 +184,17 @@ def decide(evidence: Evidence, desk: Desk, market: Market, pair: SessionPair) ->
         sectors=desk.sectors,
         is_halted=desk.is_halted,
     )
-    decided = decide_session(
-        SessionInputs(
-            panel=universe,
-            problems=evidence.problems,
-            scores=score_all(parameters.strategies, universe),
-            regime=regime,
-            desk=view,
-            parameters=parameters,
-            market=market,
-            session=pair.ended.session,
-            next_session=pair.following.session,
-        )
+    return SessionInputs(
+        panel=evidence.universe,
+        problems=evidence.problems,
+        scores=evidence.scores,
+        regime=evidence.regime,
+        desk=view,
+        parameters=desk.parameters,
+        market=market,
+        session=pair.ended.session,
+        next_session=pair.following.session,
     )
-    return regime, decided
 
 
 def sessions_held(desk: Desk, pair: SessionPair) -> dict[str, int]:
@@ -238,26 +203,3 @@ def sessions_held(desk: Desk, pair: SessionPair) -> dict[str, int]:
         symbol: sum(session > stored.record.opened_session for session in pair.window)
         for symbol, stored in desk.positions.items()
     }
-
-
-def input_sha256(evidence: Evidence, desk: Desk) -> str:
-    """The fingerprint of what decided: panel, volatility index, problems and configuration."""
-    parts = (
-        evidence.panel.sha256(),
-        repr(sorted(_closes_of(evidence.volatility).items())),
-        repr(sorted(evidence.problems.items())),
-        desk.parameters.model_dump_json(),
-    )
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()
-
-
-def _closes_of(volatility: VolatilitySeries | None) -> dict[date, float]:
-    """The last year of index closes by date."""
-    if volatility is None:
-        return {}
-    days = volatility.sessions[-260:].astype("datetime64[D]").astype(object)
-    return dict(zip(days.tolist(), np.asarray(volatility.closes[-260:], dtype=float).tolist(), strict=True))
-
-
-def _snapshot(desk: Desk) -> BrokerSnapshot | None:
-    return desk.snapshot.record if desk.snapshot else None

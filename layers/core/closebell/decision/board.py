@@ -106,6 +106,11 @@ class Board:
             return ""
         return self.inputs.problems.get(symbol) or f"no price for {self.inputs.session}"
 
+    def usable_count(self, symbols: Collection[str]) -> int:
+        """How many of some symbols can be judged."""
+        columns = [self.universe.columns[symbol] for symbol in symbols if symbol in self.universe.columns]
+        return int(np.count_nonzero(self.is_usable[columns]))
+
     def close_usd(self, symbol: str) -> Decimal | None:
         """The session's close; None for a symbol that cannot be judged."""
         column = self._column(symbol)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from closebell.decision import plans, risk, words
 from closebell.decision.board import Board, SessionInputs, board_of, universe_of
-from closebell.decision.entries import EntryTerrain, Judgement, judge_in_turn
+from closebell.decision.entries import EntryTerrain, Judgement, choose_entries, judge_in_turn
 from closebell.decision.exits import exit_due, why_kept
 from closebell.decision.exposure import UNKNOWN_SECTOR, exposure_of
 from closebell.decision.holdings import Holding, holdings_of
@@ -27,9 +27,31 @@ class SessionDecisions:
     plans: tuple[TradePlan, ...]
 
 
+class SessionPlans(NamedTuple):
+    """What is to be done: exits first, then entries, the best first; and how many symbols were considered and skipped."""
+
+    plans: tuple[TradePlan, ...]
+    considered_count: int
+    skipped_count: int
+
+
 class _Decided(NamedTuple):
     decision: Decision
     plan: TradePlan | None = None
+
+
+def plan_session(inputs: SessionInputs) -> SessionPlans:
+    """The plans of `decide_session`, without writing down why everything else was left alone."""
+    universe = universe_of(inputs.parameters, inputs.market, inputs.panel)
+    board, holdings = board_of(inputs, universe), holdings_of(inputs.desk, inputs.market)
+    exits = [_decide_holding(board, symbol, holding).plan for symbol, holding in sorted(holdings.items())]
+    entries = [_entry_plan(board, judgement) for judgement in choose_entries(board.candidates(holdings), terrain_of(board))]
+    others = [symbol for symbol in universe.sectors if symbol not in holdings]
+    return SessionPlans(
+        plans=(*(plan for plan in exits if plan is not None), *entries),
+        considered_count=len(others) + len(holdings),
+        skipped_count=len(others) - board.usable_count(others),
+    )
 
 
 def decide_session(inputs: SessionInputs) -> SessionDecisions:
@@ -85,12 +107,18 @@ def _decide_candidate(board: Board, judgement: Judgement) -> _Decided:
     if judgement.failed is not None:
         reason = words.why_denied(ballot, judgement.failed)
         return _Decided(_decision(board, symbol, Outcome.DENIED, reason, checks, judgement.failed.check, allocation))
-    reason = words.why_entered(ballot, inputs.regime, allocation, inputs.parameters.exits)
-    plan = plans.entry_plan(
-        case.candidate, allocation, inputs.parameters, session=inputs.next_session, decided_session=inputs.session,
-        score=ballot.vote_score, strategies=ballot.names(Stance.BUY), reason=reason,
+    plan = _entry_plan(board, judgement)
+    return _Decided(_decision(board, symbol, Outcome.ENTER, plan.reason, checks, allocation.binding, allocation), plan)
+
+
+def _entry_plan(board: Board, judgement: Judgement) -> TradePlan:
+    inputs, candidate, allocation = board.inputs, judgement.case.candidate, judgement.allocation
+    ballot = board.ballot(candidate.symbol)
+    return plans.entry_plan(
+        candidate, allocation, inputs.parameters, session=inputs.next_session, decided_session=inputs.session,
+        score=ballot.vote_score, strategies=ballot.names(Stance.BUY),
+        reason=words.why_entered(ballot, inputs.regime, allocation, inputs.parameters.exits),
     )
-    return _Decided(_decision(board, symbol, Outcome.ENTER, reason, checks, allocation.binding, allocation), plan)
 
 
 def _decide_idle(board: Board, symbol: str) -> _Decided:

@@ -26,6 +26,7 @@ class DecisionDocument(Value):
     parameters: ParameterSet
     regime: Regime
     volatility_index_closes: dict[date, float]
+    reported_splits: dict[str, dict[date, float]] = {}
     snapshot: BrokerSnapshot | None
     positions: tuple[Position, ...]
     live_orders: tuple[OrderRecord, ...]

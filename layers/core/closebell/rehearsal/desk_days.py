@@ -13,7 +13,8 @@ from random import Random
 from typing import NamedTuple
 
 from closebell.app.control import store_parameters
-from closebell.app.generate_signals import GenerateSignals
+from closebell.app.evidence import MarketEvidence
+from closebell.app.generate_signals import ArchivedDecisions, GenerateSignals
 from closebell.app.place_orders import PlaceOrders
 from closebell.app.reconcile import Reconcile
 from closebell.app.review_performance import ReviewPerformance
@@ -252,7 +253,8 @@ class DeskDays:
                 return Reconcile(TradingRoom(log, self.broker, "paper", self.broker.reopen))
             case "generate_signals":
                 feeds = self._feeds
-                return GenerateSignals(log, self._journal, self.archive, feeds, feeds, feeds, self._calendar, version)
+                decisions, evidence = ArchivedDecisions(self.archive), MarketEvidence(feeds, feeds)
+                return GenerateSignals(log, self._journal, decisions, evidence, feeds, self._calendar, version)
             case "review_performance":
                 return ReviewPerformance(log, self._journal, self._calendar)
             case "send_newsletter":
