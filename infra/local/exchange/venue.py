@@ -91,9 +91,9 @@ class Venue:
 
 
 def _options_of(facts: dict[str, Any]) -> ExchangeOptions:
-    return ExchangeOptions(
-        **(facts | {"cash_usd": Decimal(str(facts["cash_usd"])), "print_share_frac": Decimal(str(facts["print_share_frac"]))})
-    )
+    written = ExchangeOptions()
+    amounts = {name: Decimal(str(value)) for name, value in facts.items() if isinstance(getattr(written, name), Decimal)}
+    return ExchangeOptions(**(facts | amounts))
 
 
 def _replacement(body: Command) -> Replacement:

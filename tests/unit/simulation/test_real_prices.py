@@ -63,7 +63,8 @@ def test_stocks_are_tradable_and_indices_are_not(market: RealPrices) -> None:
 def test_a_stock_prints_its_close_in_cents_once_at_the_close(market: RealPrices, closes: Table, session: date) -> None:
     hours = next(hours for hours in market.sessions(Market.US_EQUITY) if hours.session == session)
     for symbol in STOCKS:
-        ((at, price_usd, size_shares),) = market.prints(symbol, session)
+        ((at, price_usd, size_shares, is_path),) = market.prints(symbol, session)
+        assert not is_path
         assert at == hours.closes_at
         assert size_shares is None
         assert price_usd.as_tuple().exponent == -2

@@ -101,7 +101,7 @@ def _decide_holding(board: Board, symbol: str, holding: Holding) -> _Decided:
 
 def _decide_candidate(board: Board, judgement: Judgement) -> _Decided:
     """Enter, or say which check denied it; either way with every check."""
-    inputs, case, allocation = board.inputs, judgement.case, judgement.allocation
+    case, allocation = judgement.case, judgement.allocation
     symbol, ballot = case.candidate.symbol, board.ballot(case.candidate.symbol)
     checks = risk.evaluate(case)
     if judgement.failed is not None:

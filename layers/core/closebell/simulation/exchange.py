@@ -212,7 +212,8 @@ class Exchange:
         self.floor.orders.add(order)
         quote = self.tape.quote(symbol, self.now)
         price = order.reference_price_usd if quote is None else quote.ask_usd if side is Side.BUY else quote.bid_usd
-        self.floor.fill(order, shares, Execution(price, is_maker=False), self.now)
+        half_spread = abs(quote.ask_usd - quote.mid_usd) if quote else Decimal(0)
+        self.floor.fill(order, shares, Execution(price, is_maker=False, half_spread_usd=half_spread), self.now)
         return order
 
     def transfer(self, amount_usd: Decimal) -> None:
@@ -288,8 +289,13 @@ class Exchange:
     def last_equity_usd(self) -> Decimal:
         """Equity at the close of the trading day before today."""
         today = Market.US_EQUITY.date_of(self.now)
-        past = [point.equity_usd for point in self.equity_points if point.session < today]
-        return past[-1] if past else self.options.cash_usd
+        past = (point.equity_usd for point in reversed(self.equity_points) if point.session < today)
+        return next(past, self.options.cash_usd)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether a request of the account (a cancel, a replace) is still to be carried out."""
+        return bool(self._due)
 
     # --- inside
 

@@ -72,12 +72,13 @@ def midnight(day: date, market: Market) -> datetime:
 
 
 class SeenPrint(NamedTuple):
-    """A print with its place in its session."""
+    """A print with its place in its session. `came_from_usd` is where the price came from without a gap; None after one."""
 
     session: date
     print: Print
     is_first: bool
     is_last: bool
+    came_from_usd: Decimal | None = None
 
 
 class ExchangeTape:
@@ -116,7 +117,8 @@ class ExchangeTape:
             halts = self.market.halts(symbol, hours.session)
             for place in range(first, last):
                 if not any(begin <= tape[place].at < end for begin, end in halts):
-                    yield SeenPrint(hours.session, tape[place], place == 0, place == len(tape) - 1)
+                    came_from = tape[place - 1].price_usd if place and tape[place].is_path else None
+                    yield SeenPrint(hours.session, tape[place], place == 0, place == len(tape) - 1, came_from)
 
     def session_prints(self, symbol: str, session: date, at: datetime) -> tuple[Print, ...]:
         """A session's prints up to `at`."""

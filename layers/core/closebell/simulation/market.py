@@ -10,11 +10,15 @@ from closebell.model.operations import NewsItem
 
 
 class Print(NamedTuple):
-    """A trade on the tape: instant (UTC), price (USD, as traded then: not adjusted) and size (None when unknown)."""
+    """A trade on the tape: instant (UTC), price (USD, as traded then: not adjusted) and size (None when unknown).
+
+    `is_path`: the price came here from the session's print before through every price between, as inside a daily bar.
+    """
 
     at: datetime
     price_usd: Decimal
     size_shares: Decimal | None
+    is_path: bool = False
 
 
 class DayBar(NamedTuple):

@@ -1,9 +1,11 @@
 """What a print does to an order: pure rules, one print and one order at a time.
 
 - A market order fills at the print, plus (buying) or minus (selling) half the spread.
-- A stop triggers at a print through it and fills as a market order at that print, however far through it is.
-- A limit fills when a print crosses it: at the print when that is the first one the order meets in a session (a gap, or an
-  order that was marketable when it came), else at its limit, since the price went through it on the way.
+- A stop triggers at a print through it and fills as a market order at that print, however far through it is; where the
+  price came there without a gap (inside a daily bar) it fills at the stop, or where the price came from if that is worse.
+- A limit fills when a print crosses it: at the print (or where the price came from without a gap) when that is the first one
+  the order meets in a session (a gap, or an order that was marketable when it came), else at its limit, since the price went
+  through it on the way.
 - `opg` sees only the first print of a session, `cls` only the last.
 """
 
@@ -18,10 +20,11 @@ CRYPTO_COLLAR_FRAC = Decimal("0.02")
 
 
 class Execution(NamedTuple):
-    """The price a print gives an order (USD), and whether the order was resting there (maker)."""
+    """The price a print gives an order (USD), whether the order was resting there (maker), and what of the price is spread."""
 
     price_usd: Decimal
     is_maker: bool
+    half_spread_usd: Decimal = Decimal(0)
 
 
 def meets(order: ExchangeOrder, seen: SeenPrint) -> bool:
@@ -45,16 +48,26 @@ def execution(order: ExchangeOrder, seen: SeenPrint, half_spread_usd: Decimal) -
             return None
         order.triggered = is_first_look = True
         was_resting = False
+        price = first = _met_on_the_way(order, seen)
+    else:
+        first = price if seen.came_from_usd is None else seen.came_from_usd
     limit = order.limit_price_usd
-    market_price = price + half_spread_usd if order.is_buy else price - half_spread_usd
     if limit is None:
-        return Execution(market_price, is_maker=False)
-    if (price > limit) if order.is_buy else (price < limit):
+        return Execution(_taken_at(order, price, half_spread_usd), is_maker=False, half_spread_usd=half_spread_usd)
+    reached = (price, first) if is_first_look else (price,)
+    if min(reached) > limit if order.is_buy else max(reached) < limit:
         return None
     is_maker = was_resting and order.order_type != "market"
     if not is_first_look:
         return Execution(limit, is_maker)
-    return Execution(min(limit, market_price) if order.is_buy else max(limit, market_price), is_maker)
+    taken = _taken_at(order, first, half_spread_usd)
+    paid = min(limit, taken) if order.is_buy else max(limit, taken)
+    return Execution(paid, is_maker, abs(paid - first) if paid == taken else Decimal(0))
+
+
+def _taken_at(order: ExchangeOrder, price_usd: Decimal, half_spread_usd: Decimal) -> Decimal:
+    """What one pays, or gets, who does not wait."""
+    return price_usd + half_spread_usd if order.is_buy else price_usd - half_spread_usd
 
 
 def market_limit_usd(market: Market, order_type: str, is_buy: bool, price_usd: Decimal) -> Decimal | None:
@@ -79,6 +92,14 @@ def would_trade_with(resting: ExchangeOrder, is_buy: bool, order_type: str, limi
 def _is_through_stop(order: ExchangeOrder, price_usd: Decimal) -> bool:
     stop = order.stop_price_usd
     return stop is not None and (price_usd >= stop if order.is_buy else price_usd <= stop)
+
+
+def _met_on_the_way(order: ExchangeOrder, seen: SeenPrint) -> Decimal:
+    """The price at which a stop that was just triggered meets the market."""
+    stop, came_from = order.stop_price_usd, seen.came_from_usd
+    if stop is None or came_from is None:
+        return seen.print.price_usd
+    return max(stop, came_from) if order.is_buy else min(stop, came_from)
 
 
 def _trail_start(order: ExchangeOrder, price_usd: Decimal) -> None:

@@ -13,6 +13,7 @@ from closebell.ports.journal import Change, Create, Remove, Replace, Require, St
 R = TypeVar("R", bound=Record)
 
 KEYS_A_BATCH = 100
+LAST_CHARACTER = "\U0010ffff"
 
 
 class MemoryJournal:
@@ -39,9 +40,7 @@ class MemoryJournal:
         with self._lock:
             sorts = self._sorts.get((table, partition), [])
             first = bisect_left(sorts, prefix)
-            end = first
-            while end < len(sorts) and sorts[end].startswith(prefix):
-                end += 1
+            end = bisect_left(sorts, prefix + LAST_CHARACTER, first) if prefix else len(sorts)
             if newest is not None:
                 first = max(first, end - max(newest, 0))
             return [self._stored[Key(table, partition, sort)] for sort in sorts[first:end]]

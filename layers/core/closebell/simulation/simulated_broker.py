@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from operator import attrgetter
 
 from closebell.model.broker import (
     Account,
@@ -89,7 +90,8 @@ class SimulatedBroker:
         ]
 
     def open_orders(self) -> list[VenueOrder]:
-        return [order for order in self.every_order() if order.is_open or any(leg.is_open for leg in order.legs)]
+        heads = {id(head): head for head in (order.parent or order for order in self.exchange.floor.orders.all_live())}
+        return [_venue_order(head) for head in sorted(heads.values(), key=attrgetter("submitted_at"))]
 
     def every_order(self) -> list[VenueOrder]:
         return [_venue_order(order) for order in self.exchange.floor.orders.orders.values() if order.parent is None]
@@ -106,8 +108,7 @@ class SimulatedBroker:
         markets = self.exchange.tape.assets
         return [
             _activity(activity, markets[activity.symbol].market if activity.symbol in markets else Market.US_EQUITY)
-            for activity in self.exchange.floor.book.activities
-            if activity.activity_id > after_activity_id
+            for activity in self.exchange.floor.book.activities_after(after_activity_id)
         ]
 
     def quotes(self, symbols: Sequence[str], market: Market) -> dict[str, Quote]:

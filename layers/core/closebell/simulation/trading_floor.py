@@ -29,7 +29,8 @@ class ExchangeOptions:
 
     `margin_multiplier_ratio` 1 is a cash account; 2 may borrow and short. `print_share_frac` is the part of a print's size
     one can trade. `partial_fill_frac` is the chance that a fill is only half of what it could be (Alpaca paper: 0.1).
-    Cancels and replaces complete after `cancel_latency_s` of the virtual clock; with 0 they do at once.
+    Cancels and replaces complete after `cancel_latency_s` of the virtual clock; with 0 they do at once. Of equities every
+    share costs `commission_a_share_usd` and every order that trades `commission_an_order_usd`; Alpaca asks for neither.
     """
 
     cash_usd: Decimal = Decimal(100_000)
@@ -37,17 +38,23 @@ class ExchangeOptions:
     print_share_frac: Decimal = Decimal(1)
     partial_fill_frac: float = 0.0
     cancel_latency_s: float = 1.0
+    commission_a_share_usd: Decimal = Decimal(0)
+    commission_an_order_usd: Decimal = Decimal(0)
     account_number: str = "PA3SIMULATED"
 
 
 class TradingFloor:
-    """The orders, the hidden book and the tape they trade on. It never looks past the instant it is given."""
+    """The orders, the hidden book and the tape they trade on. It never looks past the instant it is given.
+
+    `changes_count` grows with everything that happens to an order: a client that saw it and sees it again has missed nothing.
+    """
 
     def __init__(self, tape: ExchangeTape, options: ExchangeOptions, generator: Random) -> None:
         self.tape = tape
         self.options = options
         self.orders = OrderBook()
         self.book = HiddenBook(options.cash_usd)
+        self.changes_count = 0
         self._generator = generator
 
     @property
@@ -115,9 +122,12 @@ class TradingFloor:
 
     def fill(self, order: ExchangeOrder, shares: Decimal, deal: Execution, at: datetime) -> None:
         """Book an execution and what it does to the order and its group."""
+        self.changes_count += 1
+        is_first = not order.filled_shares
         self.book.trade(order.market, order.symbol, order.side, shares, deal.price_usd)
         order.filled_shares += shares
         order.filled_value_usd += shares * deal.price_usd
+        order.spread_paid_usd += shares * deal.half_spread_usd
         done = self._is_done(order, deal.price_usd)
         order.updated_at = at
         if done:
@@ -142,6 +152,8 @@ class TradingFloor:
         )
         if order.market is Market.CRYPTO:
             self._charge(order, shares, deal, at)
+        else:
+            self._charge_commission(order, shares, is_first, at)
         self._tell_group(order, done, at)
 
     def end(self, order: ExchangeOrder, status: VenueStatus, at: datetime) -> None:
@@ -208,6 +220,7 @@ class TradingFloor:
         else:
             usd = (shares * deal.price_usd * fee_frac).quantize(NINE_PLACES)
             self.book.cash_usd -= usd
+        order.commission_usd += usd + (coins * deal.price_usd).quantize(NINE_PLACES)
         words = "Coin Pair Transaction Fee (Non USD)" if order.is_buy else "Coin Pair Transaction Fee (USD)"
         self.book.activities.append(
             AccountActivity(
@@ -224,6 +237,15 @@ class TradingFloor:
             )
         )
 
+    def _charge_commission(self, order: ExchangeOrder, shares: Decimal, is_first: bool, at: datetime) -> None:
+        """What a broker with commissions takes for an execution (FEE)."""
+        options = self.options
+        amount = shares * options.commission_a_share_usd + (options.commission_an_order_usd if is_first else 0)
+        if amount:
+            charged = amount.quantize(_CENTS)
+            order.commission_usd += charged
+            self.book.charge(order.symbol, charged, order.venue_order_id, at)
+
     def _tell_group(self, order: ExchangeOrder, done: bool, at: datetime) -> None:
         if order.is_exit:
             for other in order.siblings():
@@ -238,7 +260,7 @@ class TradingFloor:
                 waits = leg.order_type != "limit" and len(order.legs) > 1
                 self._move(leg, VenueStatus.HELD if waits else VenueStatus.NEW, at)
 
-    @staticmethod
-    def _move(order: ExchangeOrder, status: VenueStatus, at: datetime) -> None:
+    def _move(self, order: ExchangeOrder, status: VenueStatus, at: datetime) -> None:
+        self.changes_count += 1
         order.status = status
         order.updated_at = max(at, order.updated_at)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import ROUND_DOWN, Decimal
+from itertools import takewhile
 from uuid import NAMESPACE_URL, uuid5
 
 from closebell.model.broker import Side
@@ -100,6 +101,13 @@ class HiddenBook:
         holding.shares = truncated(before * ratio)
         return holding.shares - before
 
+    def activities_after(self, activity_id: str) -> list[AccountActivity]:
+        """The lines whose id sorts after a given one, in the order they were written."""
+        if not activity_id:
+            return list(self.activities)
+        newer = takewhile(lambda line: line.activity_id > activity_id, reversed(self.activities))
+        return list(newer)[::-1]
+
     def bust(self, activity_id: str, at: datetime) -> None:
         """Reverse an execution."""
         fill = self._fill(activity_id)
@@ -127,13 +135,20 @@ class HiddenBook:
             self.cash_usd += amount
             self._add_line("DIV", symbol, Decimal(0), amount, "dividend", at)
 
+    def charge(self, symbol: str, amount_usd: Decimal, order_id: str, at: datetime) -> None:
+        """A commission on an order's execution."""
+        self.cash_usd -= amount_usd
+        self._add_line("FEE", symbol, Decimal(0), -amount_usd, "commission", at, order_id)
+
     def _fill(self, activity_id: str) -> AccountActivity:
         return next(line for line in self.activities if line.activity_id == activity_id and line.code == "FILL")
 
-    def _add_line(self, code: str, symbol: str, shares: Decimal, amount_usd: Decimal, words: str, at: datetime) -> None:
+    def _add_line(
+        self, code: str, symbol: str, shares: Decimal, amount_usd: Decimal, words: str, at: datetime, order_id: str | None = None
+    ) -> None:
         line = AccountActivity(
             activity_id=self.next_activity_id(at), code=code, at=at, day=Market.US_EQUITY.date_of(at), symbol=symbol,
-            quantity_shares=shares, amount_usd=amount_usd, description=words,
+            quantity_shares=shares, amount_usd=amount_usd, description=words, order_id=order_id,
         )  # fmt: skip
         self.activities.append(line)
 

@@ -92,6 +92,8 @@ class ExchangeOrder:
     seen_session: date | None = None
     filled_shares: Decimal = Decimal(0)
     filled_value_usd: Decimal = Decimal(0)
+    spread_paid_usd: Decimal = Decimal(0)
+    commission_usd: Decimal = Decimal(0)
     filled_at: datetime | None = None
     canceled_at: datetime | None = None
     expired_at: datetime | None = None

@@ -1,0 +1,235 @@
+"""The desk through a span of sessions: the use cases of the deployed functions, on the schedule's instants, over the simulated exchange.
+
+Nothing here decides or trades. What differs from the deployed desk is what stands behind the ports: the journal lies in memory,
+the broker is the simulated exchange in the same process, and evidence is computed once for all sessions. A reconciliation in which
+nothing can have changed is not run: the exchange's orders, fills and cancels tell when one can.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+
+from closebell.app.control import confirm_resume, read_halt, request_resume, store_parameters
+from closebell.app.evidence import EvidenceReader
+from closebell.app.generate_signals import DecisionKeeper, GenerateSignals
+from closebell.app.place_orders import PlaceOrders
+from closebell.app.reconcile import Reconcile
+from closebell.app.review_performance import ReviewPerformance
+from closebell.app.runs import RunLog
+from closebell.app.trading_room import TradingRoom
+from closebell.model.broker import Side
+from closebell.model.decision_document import DecisionDocument
+from closebell.model.errors import ConfigurationError
+from closebell.model.instruments import Market, SessionHours
+from closebell.model.operations import Alert, NewsItem, RunRecord, Trigger
+from closebell.model.panel import BarPanel
+from closebell.model.parameters import ParameterSet
+from closebell.simulation.bar_market import BarMarket
+from closebell.simulation.exchange import Exchange
+from closebell.simulation.memory_journal import MemoryJournal
+from closebell.simulation.simulated_broker import SimulatedBroker
+from closebell.simulation.trading_floor import ExchangeOptions
+
+PLACES_AT, REVIEWS_AT, DECIDES_AT = time(9, 0), time(16, 5), time(16, 20)
+RECONCILES_FROM, RECONCILES_UNTIL, RECONCILES_EVERY = time(9, 0), time(16, 55), timedelta(minutes=5)
+CLOSES_OUT_AT = time(17, 0)
+OWNER = "the owner, the morning after"
+
+Progress = Callable[[int, int], None]
+"""Told how many sessions of how many are done."""
+
+
+@dataclass
+class VirtualClock:
+    """Implements `ports.operations.Clock`: the exchange's own time."""
+
+    exchange: Exchange
+
+    def now(self) -> datetime:
+        return self.exchange.now
+
+
+@dataclass
+class AlertBook:
+    """Implements `ports.operations.Notifier`: keeps what the owner would have been told."""
+
+    alerts: list[Alert] = field(default_factory=list)
+
+    def publish(self, alert: Alert) -> None:
+        self.alerts.append(alert)
+
+
+class NoNews:
+    """Implements `ports.market_data.News`: bars come without headlines."""
+
+    def headlines(self, symbols: Sequence[str], since: datetime) -> list[NewsItem]:
+        return []
+
+
+class MarketCalendar:
+    """Implements `ports.market_data.Calendar`: the sessions of a simulated market."""
+
+    def __init__(self, market: BarMarket) -> None:
+        self._hours = {name: market.sessions(name) for name in Market}
+        self._dates = {name: [day.session for day in hours] for name, hours in self._hours.items()}
+
+    def sessions(self, market: Market, first: date, last: date) -> list[SessionHours]:
+        dates = self._dates[market]
+        return list(self._hours[market][bisect_left(dates, first) : bisect_right(dates, last)])
+
+
+class PlansOnly:
+    """Implements `DecisionKeeper`: the plans say what was done and why; why the rest was not done is not written down."""
+
+    def keep(self, panel: BarPanel, document: Callable[[], DecisionDocument]) -> str:
+        return "not kept"
+
+
+class BacktestDesk:
+    """A desk over a market of daily bars.
+
+    Parameters
+    ----------
+    market
+        What is traded.
+    parameters
+        The desk's configuration, as a deployed desk has it.
+    evidence
+        Where the evidence comes from.
+    options
+        The account's cash and the broker's costs.
+    decisions
+        Where decisions are kept.
+    code_version
+        What plans and runs are marked with.
+    """
+
+    def __init__(
+        self, market: BarMarket, parameters: ParameterSet, evidence: EvidenceReader, options: ExchangeOptions,
+        decisions: DecisionKeeper | None = None, code_version: str = "backtest",
+    ) -> None:
+        self.market, self.calendar, self.alerts = market, MarketCalendar(market), AlertBook()
+        self.journal = MemoryJournal()
+        self.parameters = store_parameters(self.journal, parameters)
+        self._options, self._evidence, self._version = options, evidence, code_version
+        self._decisions = decisions or PlansOnly()
+        self.halts_count = 0
+        self.sessions: list[date] = []
+        self.delisted: set[tuple[str, date]] = set()
+
+    def play(self, first: date, last: date, progress: Progress = lambda done, total: None) -> None:
+        """Trade the sessions `first`..`last`; the desk is put up on the evening before the first.
+
+        Raises ConfigurationError when the market has no session in that span, or none before it.
+        """
+        hours = self.market.sessions(Market.US_EQUITY)
+        span = [day.session for day in hours if first <= day.session <= last]
+        before = [day for day in hours if day.session < first]
+        if not span or not before:
+            raise ConfigurationError(
+                f"no session from {first} to {last} can be traded: the market has sessions from {hours[0].session} to "
+                f"{hours[-1].session}, and the first one is needed to decide on"
+            )
+        self._open(before[-1].session)
+        for done, session in enumerate(span):
+            self._delist(session)
+            self._day(session, decides=session != span[-1])
+            self.sessions.append(session)
+            progress(done + 1, len(span))
+        self._close_out(span[-1])
+
+    def _open(self, eve: date) -> None:
+        """Put the desk up after the session before the first: read the broker once, decide."""
+        self.exchange = Exchange(self.market, _new_york(eve, time(16, 5)), self._options)
+        self.broker = SimulatedBroker(self.exchange)
+        clock = VirtualClock(self.exchange)
+
+        def log(function: str) -> RunLog:
+            return RunLog(function, self._version, self.journal, clock, self.alerts)
+
+        self._place_orders = PlaceOrders(TradingRoom(log("place_orders"), self.broker, "paper"))
+        self._reconcile = Reconcile(TradingRoom(log("reconcile"), self.broker, "paper"))
+        self._review = ReviewPerformance(log("review_performance"), self.journal, self.calendar)
+        self._generate = GenerateSignals(
+            log("generate_signals"), self.journal, self._decisions, self._evidence, NoNews(), self.calendar, self._version
+        )
+        self._run(self._reconcile, _new_york(eve, time(16, 10)))
+        self._run(self._generate, _new_york(eve, DECIDES_AT))
+
+    def _day(self, session: date, decides: bool) -> None:
+        self._resume(_new_york(session, time(8, 55)))
+        self._run(self._place_orders, _new_york(session, PLACES_AT))
+        for at in self._reconcile_instants(session):
+            self._run(self._reconcile, at)
+        if decides:
+            self._run(self._generate, _new_york(session, DECIDES_AT))
+
+    def _reconcile_instants(self, session: date) -> Iterator[datetime]:
+        """The schedule's instants at which something can be found; the review takes place on its way, after the close."""
+        review_at = _new_york(session, REVIEWS_AT)
+        prints = self.market.print_instants(session)
+        closes_at = prints[-1]
+        at, seen_count, is_closed = _new_york(session, RECONCILES_FROM), -1, False
+        until = _new_york(session, RECONCILES_UNTIL)
+        while at <= until:
+            self.exchange.advance(at)
+            is_first_after_close = not is_closed and at >= min(closes_at, review_at)
+            is_closed |= is_first_after_close
+            if self.exchange.floor.changes_count != seen_count or is_first_after_close or at == review_at:
+                seen_count = self.exchange.floor.changes_count
+                yield at
+            if at == review_at:
+                self._run(self._review, at)
+            is_settled = seen_count == self.exchange.floor.changes_count and not self.exchange.has_pending
+            at += RECONCILES_EVERY
+            if is_settled:
+                at = min(max(at, _next_tick(prints, at)), review_at) if at <= review_at else until + RECONCILES_EVERY
+
+    def _delist(self, session: date) -> None:
+        """Pay out, at their last price, the shares of what has traded for the last time; the desk finds them sold."""
+        for symbol in sorted(self.exchange.floor.book.holdings):
+            last = self.market.last_session_of(symbol)
+            if last is not None and last < session:
+                self._sell_all(symbol, _new_york(session, time(8, 50)))
+                self.delisted.add((symbol, session))
+
+    def _close_out(self, session: date) -> None:
+        """After the last session sell what is still held at its close, so that nothing is counted that was not paid for."""
+        at = _new_york(session, CLOSES_OUT_AT)
+        for symbol in sorted(self.exchange.floor.book.holdings):
+            self._sell_all(symbol, at)
+        self._run(self._reconcile, at + RECONCILES_EVERY)
+
+    def _sell_all(self, symbol: str, at: datetime) -> None:
+        if at > self.exchange.now:
+            self.exchange.advance(at)
+        self.exchange.trade_manually(symbol, Side.SELL, self.exchange.floor.book.shares(symbol))
+
+    def _resume(self, at: datetime) -> None:
+        """A desk that halted on its loss limit is resumed by its owner before the next session, in the two steps."""
+        halt = read_halt(self.journal)
+        if halt is None or not halt.record.is_halted:
+            return
+        self.halts_count += 1
+        request_resume(self.journal, "resume", at)
+        confirm_resume(self.journal, "resume", OWNER, at)
+
+    def _run(self, use_case: Callable[[Trigger], RunRecord], at: datetime) -> RunRecord:
+        if at > self.exchange.now:
+            self.exchange.advance(at)
+        return use_case(Trigger(market=Market.US_EQUITY, scheduled_at=at))
+
+
+def _next_tick(prints: Sequence[datetime], at: datetime) -> datetime:
+    """The first instant of the schedule at or after the next print; the far end when none is left."""
+    following = next((instant for instant in prints if instant >= at - RECONCILES_EVERY + timedelta(microseconds=1)), None)
+    if following is None:
+        return datetime.max.replace(tzinfo=at.tzinfo)
+    late = (following - at) % RECONCILES_EVERY
+    return following if not late else following + (RECONCILES_EVERY - late)
+
+
+def _new_york(day: date, at: time) -> datetime:
+    """An instant by New York's wall clock."""
+    return datetime.combine(day, at, Market.US_EQUITY.zone).astimezone(UTC)

@@ -1,0 +1,140 @@
+"""The evidence of every session of a market, computed once for all of them.
+
+Scores and regime of a row use rows up to it only, as the bias checks show for every strategy and for the regime; so the whole
+matrix has the rows that the desk would compute each evening from its window. Nothing of a later row is looked at: what is handed
+out for a session is its row.
+
+Bars that are not adjusted make this wrong across a split, so the matrices are computed anew as of every ex-date.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+
+from closebell.analysis.regime import RegimeSeries, regimes
+from closebell.analysis.validation import Flags, bar_problems, usable
+from closebell.app.evidence import Evidence, SessionPair, asked_symbols
+from closebell.model.errors import DataError
+from closebell.model.instruments import Market
+from closebell.model.panel import FIELDS, BarPanel, Matrix
+from closebell.model.parameters import ParameterSet
+from closebell.ports.market_data import VolatilitySeries
+from closebell.simulation.bar_market import BarMarket
+from closebell.strategies import score_all, sessions_needed
+
+
+@dataclass(frozen=True, eq=False)
+class _Matrices:
+    """Everything that is known of each session, as of one date's adjustments."""
+
+    panel: BarPanel
+    universe: BarPanel
+    scores: Mapping[str, Matrix]
+    is_usable: Flags
+    regime: RegimeSeries
+    row_sha256: list[bytes]
+
+
+class KnownEvidence:
+    """Implements `EvidenceReader` over a `BarMarket`: every session's rows of matrices that are computed once.
+
+    Raises DataError when the market lacks a symbol of the configuration.
+    """
+
+    def __init__(self, market: BarMarket, parameters: ParameterSet) -> None:
+        self._market, self._parameters = market, parameters
+        asked = asked_symbols(parameters, Market.US_EQUITY)
+        absent = [symbol for symbol in asked if symbol not in market.panel.symbols]
+        if absent:
+            raise DataError(f"there are no bars of {', '.join(absent)}, which the configuration names")
+        self._raw = market.panel.columns(asked)
+        self._splits = {symbol: {split.ex_session: float(split.ratio) for split in market.splits(symbol)} for symbol in asked}
+        self._ex_dates = sorted({day for found in self._splits.values() for day in found})
+        self._minimum_sessions = sessions_needed(parameters.strategies)
+        self._volatility = _series_of(market.volatility_index())
+        self._era_count = -1
+        self._matrices: _Matrices | None = None
+
+    def read(self, market: Market, parameters: ParameterSet, pair: SessionPair) -> Evidence:
+        session = pair.ended.session
+        known = self._as_of(session)
+        row = int(np.searchsorted(known.panel.sessions, np.datetime64(session)))
+        first = int(np.searchsorted(known.panel.sessions, np.datetime64(pair.window[0])))
+        if row == len(known.panel.sessions) or known.panel.sessions[row] != np.datetime64(session):
+            raise DataError(f"the market has no bars of {session}")
+        splits = {
+            symbol: {day: ratio for day, ratio in found.items() if pair.window[0] <= day <= session}
+            for symbol, found in self._splits.items()
+            if any(pair.window[0] <= day <= session for day in found)
+        }
+        return Evidence(
+            panel=known.panel,
+            universe=known.universe,
+            problems=self._problems(known, row, first, session, splits),
+            scores=known.scores,
+            regime=known.regime.at(row),
+            volatility=self._volatility_until(session),
+            splits=splits,
+            notes=(),
+            bars_sha256=known.panel.rows(slice(first, row + 1)).sha256(known.row_sha256[first : row + 1]),
+        )
+
+    def _problems(
+        self, known: _Matrices, row: int, first: int, session: date, splits: Mapping[str, Mapping[date, float]]
+    ) -> dict[str, str]:
+        """Why symbols must be skipped: only those whose bars are not usable are looked at again, for the words."""
+        suspects = np.flatnonzero(~known.is_usable[row])
+        if not len(suspects):
+            return {}
+        symbols = tuple(known.universe.symbols[column] for column in suspects.tolist())
+        window = known.universe.rows(slice(first, row + 1)).columns(symbols)
+        return bar_problems(window, session, splits, self._minimum_sessions)
+
+    def _as_of(self, session: date) -> _Matrices:
+        era = bisect_right(self._ex_dates, session)
+        if self._matrices is None or era != self._era_count:
+            self._era_count, self._matrices = era, self._computed(session)
+        return self._matrices
+
+    def _computed(self, as_of: date) -> _Matrices:
+        parameters = self._parameters
+        panel = _adjusted(self._raw, self._splits, as_of)
+        universe = panel.columns(tuple(instrument.symbol for instrument in parameters.instruments(Market.US_EQUITY)))
+        index = panel.columns((parameters.regime_symbol_of(Market.US_EQUITY),)).close[:, 0]
+        return _Matrices(
+            panel=panel,
+            universe=universe,
+            scores=score_all(parameters.strategies, universe),
+            is_usable=usable(universe, self._splits, self._minimum_sessions),
+            regime=regimes(panel.sessions, index, self._volatility),
+            row_sha256=panel.row_digests(),
+        )
+
+    def _volatility_until(self, session: date) -> VolatilitySeries | None:
+        if self._volatility is None:
+            return None
+        count = int(np.searchsorted(self._volatility.sessions, np.datetime64(session), side="right"))
+        return VolatilitySeries(self._volatility.sessions[:count], self._volatility.closes[:count])
+
+
+def _series_of(closes: Mapping[date, object]) -> VolatilitySeries | None:
+    if not closes:
+        return None
+    days = sorted(closes)
+    return VolatilitySeries(np.array(days, dtype="datetime64[D]"), np.array([float(str(closes[day])) for day in days]))
+
+
+def _adjusted(raw: BarPanel, splits: Mapping[str, Mapping[date, float]], as_of: date) -> BarPanel:
+    """The bars as a vendor shows them on a date: what came before a split that has happened is made comparable."""
+    factors = np.ones(raw.close.shape)
+    for column, symbol in enumerate(raw.symbols):
+        for day, ratio in splits.get(symbol, {}).items():
+            if day <= as_of:
+                factors[raw.sessions < np.datetime64(day), column] *= ratio
+    if (factors == 1.0).all():
+        return raw
+    prices = {field: getattr(raw, field) / factors for field in FIELDS[:4]}
+    return replace(raw, **prices, volume=raw.volume * factors)

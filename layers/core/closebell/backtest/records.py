@@ -1,0 +1,122 @@
+"""What a backtest leaves: its orders, round trips and equity, each a row with units in its names, and the whole of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple
+
+from closebell.model.decision import Trend, Volatility
+
+
+class ClosedBy(StrEnum):
+    """What ended a round trip: a rule of the desk, the symbol's delisting, or the backtest's own end."""
+
+    STOP = "stop"
+    TARGET = "target"
+    TIME_STOP = "time_stop"
+    SIGNAL = "signal"
+    RISK = "risk"
+    MANUAL = "manual"
+    DELISTED = "delisted"
+    END = "end"
+
+
+class OrderRow(NamedTuple):
+    """One order at the exchange; the legs of a group are orders too. `spread_cost_usd` is what it paid beyond the print."""
+
+    submitted_at: datetime
+    session: date
+    order_id: str
+    symbol: str
+    side: str
+    order_type: str
+    time_in_force: str
+    quantity_shares: Decimal
+    limit_price_usd: Decimal | None
+    stop_price_usd: Decimal | None
+    status: str
+    filled_shares: Decimal
+    filled_price_usd: Decimal | None
+    spread_cost_usd: Decimal
+    commission_usd: Decimal
+
+
+class TradeRow(NamedTuple):
+    """One round trip. `pnl_usd` is after all costs, `gross_pnl_usd` before; `r_multiple_ratio` is `pnl_usd` over what the stop
+    put at risk. Trend and volatility are the regime that the entry was decided in."""
+
+    trade_id: str
+    symbol: str
+    sector: str
+    strategies: tuple[str, ...]
+    trend: Trend
+    volatility: Volatility
+    opened_session: date
+    closed_session: date
+    held_sessions: int
+    quantity_shares: Decimal
+    entry_price_usd: Decimal
+    exit_price_usd: Decimal
+    gross_pnl_usd: Decimal
+    spread_cost_usd: Decimal
+    commission_usd: Decimal
+    pnl_usd: Decimal
+    return_frac: Decimal
+    r_multiple_ratio: Decimal | None
+    closed_by: ClosedBy
+    entry_reason: str
+
+
+class EquityRow(NamedTuple):
+    """The account at a session's close. `gross_equity_usd` is what it would be had the same trades cost nothing; `drawdown_frac`
+    is below the highest close so far, `exposure_frac` the value of positions over equity."""
+
+    session: date
+    equity_usd: Decimal
+    gross_equity_usd: Decimal
+    cash_usd: Decimal
+    positions_usd: Decimal
+    positions_count: int
+    drawdown_frac: Decimal
+    exposure_frac: Decimal
+
+
+class ShareRow(NamedTuple):
+    """What one strategy, or one regime, contributed: trades (shared ones in part), P&L after costs."""
+
+    name: str
+    trades_count: Decimal
+    wins_count: Decimal
+    pnl_usd: Decimal
+
+
+@dataclass(frozen=True)
+class BacktestRecords:
+    """Everything that happened.
+
+    Parameters
+    ----------
+    label
+        What was traded.
+    strategies
+        Who voted.
+    cash_usd
+        What the account began with.
+    orders, trades, equity
+        In the order of time.
+    halts_count
+        How often the desk halted itself.
+    warnings
+        What a reader must know, such as survivorship.
+    """
+
+    label: str
+    strategies: tuple[str, ...]
+    cash_usd: Decimal
+    orders: Sequence[OrderRow]
+    trades: Sequence[TradeRow]
+    equity: Sequence[EquityRow]
+    halts_count: int
+    warnings: tuple[str, ...]

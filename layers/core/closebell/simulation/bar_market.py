@@ -1,0 +1,153 @@
+"""Daily bars as a market that the simulated exchange can trade on.
+
+A session prints its open, low, high and close, evenly spread over it: which of low and high came first is unknown, and the low
+first is the worse order for an owner with a stop. Between those prints the price passes through every price, so a stop inside
+the day's range fills at the stop and one that the open has jumped over fills at the open. A close-only session prints its close.
+"""
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+
+from closebell.model.instruments import Market, SessionHours
+from closebell.model.operations import NewsItem
+from closebell.model.panel import FIELDS, BarPanel
+from closebell.ports.market_data import Calendar
+from closebell.simulation.market import DayBar, ListedAsset, Print, Split
+
+VOLUME_SESSIONS = 20
+"""A print offers the mean volume of this many sessions before its own."""
+
+_INCREMENT_SHARES = Decimal("1e-9")
+_PATH_STEPS = 3
+_SPARE = timedelta(days=15)
+
+
+class BarMarket:
+    """Implements `SimulatedMarket` over a panel of bars as traded; equal for equal panels.
+
+    Parameters
+    ----------
+    panel
+        Equity bars. Prices are taken as they are: the shortest decimal that is the float. Rows whose close is NaN did not trade.
+    hours
+        The exchange's sessions, ascending, from the panel's first to at least one after its last.
+    splits
+        Symbol -> ex-date -> ratio, for bars that are not adjusted.
+    spread_frac
+        The bid-ask spread of every symbol, as a fraction of the price; half of it is what a market order pays.
+    volatility_closes
+        VIX closes in points; empty when unknown.
+    label
+        What the market is called.
+    """
+
+    is_synthetic = False
+
+    def __init__(
+        self, panel: BarPanel, hours: Sequence[SessionHours], *, splits: Mapping[str, Mapping[date, float]] | None = None,
+        spread_frac: Decimal = Decimal(0), volatility_closes: Mapping[date, Decimal] | None = None, label: str = "daily bars",
+    ) -> None:
+        self.panel, self.label = panel, label
+        self._hours = tuple(hours)
+        self._hours_of = {day.session: day for day in self._hours}
+        self._dates: list[date] = panel.sessions.astype("datetime64[D]").astype(object).tolist()
+        self._row_of = {day: row for row, day in enumerate(self._dates)}
+        missing = [day for day in self._dates if day not in self._hours_of]
+        if missing:
+            raise ValueError(f"bars of {missing[0]}, which is no session of the exchange")
+        self._column_of = {symbol: column for column, symbol in enumerate(panel.symbols)}
+        self._splits = {symbol: tuple(Split(day, _exact(ratio)) for day, ratio in sorted(found.items()))
+                        for symbol, found in (splits or {}).items()}
+        self._spread_frac = spread_frac
+        self._volatility_closes = dict(volatility_closes or {})
+
+    def assets(self) -> tuple[ListedAsset, ...]:
+        return tuple(
+            ListedAsset(symbol, symbol, Market.US_EQUITY, "NYSE", True, True, False, _INCREMENT_SHARES, self._spread_frac)
+            for symbol in self.panel.symbols
+        )
+
+    def sessions(self, market: Market) -> tuple[SessionHours, ...]:
+        return self._hours if market is Market.US_EQUITY else ()
+
+    def prints(self, symbol: str, session: date) -> tuple[Print, ...]:
+        bar = self._bar(symbol, session)
+        if bar is None:
+            return ()
+        hours, size = self._hours_of[session], self._usual_volume(symbol, session)
+        if bar.open_usd == bar.high_usd == bar.low_usd == bar.close_usd and self._is_close_only(symbol, session):
+            return (Print(hours.closes_at, bar.close_usd, size),)
+        path = (bar.open_usd, bar.low_usd, bar.high_usd, bar.close_usd)
+        instants = self.print_instants(session)
+        return tuple(Print(at, price, size, place > 0) for place, (at, price) in enumerate(zip(instants, path, strict=True)))
+
+    def print_instants(self, session: date) -> tuple[datetime, ...]:
+        """When anything can print in a session (UTC)."""
+        hours = self._hours_of[session]
+        third = (hours.closes_at - hours.opens_at) / _PATH_STEPS
+        return tuple(hours.opens_at + third * step for step in range(_PATH_STEPS + 1))
+
+    def day_bars(self, symbol: str, first: date, last: date) -> tuple[DayBar, ...]:
+        days = self._dates[bisect_left(self._dates, first) : bisect_right(self._dates, last)]
+        return tuple(bar for bar in (self._bar(symbol, day) for day in days) if bar is not None)
+
+    def splits(self, symbol: str) -> tuple[Split, ...]:
+        return self._splits.get(symbol, ())
+
+    def halts(self, symbol: str, session: date) -> tuple[tuple[datetime, datetime], ...]:
+        return ()
+
+    def volatility_index(self) -> Mapping[date, Decimal]:
+        return self._volatility_closes
+
+    def headlines(self, session: date) -> tuple[NewsItem, ...]:
+        return ()
+
+    def last_session_of(self, symbol: str) -> date | None:
+        """The last session in which a symbol traded; None when it never did."""
+        traded = np.flatnonzero(np.isfinite(self.panel.close[:, self._column_of[symbol]]))
+        return self._dates[int(traded[-1])] if len(traded) else None
+
+    def _place(self, symbol: str, session: date) -> tuple[int, int] | None:
+        row, column = self._row_of.get(session), self._column_of.get(symbol)
+        if row is None or column is None or math.isnan(self.panel.close[row, column]):
+            return None
+        return row, column
+
+    def _bar(self, symbol: str, session: date) -> DayBar | None:
+        place = self._place(symbol, session)
+        if place is None:
+            return None
+        opened, high, low, close, volume = (float(getattr(self.panel, field)[place]) for field in FIELDS)
+        if math.isnan(opened) or math.isnan(high) or math.isnan(low):
+            opened = high = low = close
+        known = None if math.isnan(volume) else _exact(volume)
+        return DayBar(session, _exact(opened), _exact(high), _exact(low), _exact(close), known)
+
+    def _is_close_only(self, symbol: str, session: date) -> bool:
+        place = self._place(symbol, session)
+        return place is None or math.isnan(self.panel.open[place])
+
+    def _usual_volume(self, symbol: str, session: date) -> Decimal | None:
+        """The mean volume of the sessions before; None when one of them is unknown, as at the beginning."""
+        row, column = self._row_of[session], self._column_of[symbol]
+        if row < VOLUME_SESSIONS:
+            return None
+        mean = float(np.mean(self.panel.volume[row - VOLUME_SESSIONS : row, column]))
+        return _exact(float(round(mean))) if math.isfinite(mean) else None
+
+
+def _exact(number: float) -> Decimal:
+    """The shortest decimal that is the float: what the file said."""
+    return Decimal(repr(number))
+
+
+def hours_of(calendar: Calendar, panel: BarPanel) -> tuple[SessionHours, ...]:
+    """The sessions that a panel's market needs: from its first to some days after its last."""
+    first, last = panel.sessions[0].astype(object), panel.sessions[-1].astype(object)
+    return tuple(calendar.sessions(Market.US_EQUITY, first, last + _SPARE))
