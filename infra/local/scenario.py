@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal
-from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from closebell.configuration import read_parameters
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet, RiskLimits
+from closebell.simulation.real_prices import real_desk_toml
 from closebell.simulation.synthetic_listing import instruments
 from closebell.strategies import STRATEGIES
 from infra.local.synthetic import START
@@ -42,7 +42,7 @@ def ends_at(session: date) -> datetime:
 
 
 def _real_parameters() -> ParameterSet:
-    return read_parameters(Path(__file__).with_name("desk_real.toml").read_text(), STRATEGIES)
+    return read_parameters(real_desk_toml(), STRATEGIES)
 
 
 def _synthetic_parameters() -> ParameterSet:

@@ -63,7 +63,7 @@ def test_every_environment_variable_is_documented() -> None:
     assert {variable for variable, _ in rows(CONFIGURATION, "variable")} == deployed | read
 
 
-@pytest.mark.parametrize("desk", ["examples/desk.toml", "infra/local/desk_real.toml"])
+@pytest.mark.parametrize("desk", ["examples/desk.toml", "layers/core/closebell/simulation/real_desk.toml"])
 def test_the_desks_can_be_read(desk: str) -> None:
     assert read_parameters((ROOT / desk).read_text(encoding="utf-8"), STRATEGIES).universe
 

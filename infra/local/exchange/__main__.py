@@ -44,7 +44,7 @@ def _market(name: str, seed: int) -> SimulatedMarket:
     if name == "synthetic":
         made: SimulatedMarket = import_module("infra.local.synthetic").build_synthetic_market(seed)
     elif name == "real":
-        made = import_module("infra.local.real_prices").RealPrices()
+        made = import_module("infra.local.real").build_real_market()
     else:
         module, _, class_name = name.partition(":")
         made = getattr(import_module(module), class_name)()

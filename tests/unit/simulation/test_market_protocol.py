@@ -11,7 +11,7 @@ import pytest
 
 from closebell.model.instruments import Market
 from closebell.simulation.market import DayBar, ListedAsset, SimulatedMarket
-from infra.local.real_prices import RealPrices
+from infra.local.real import build_real_market
 from infra.local.synthetic import build_synthetic_market
 
 SAMPLED_SESSIONS_COUNT = 12
@@ -19,7 +19,7 @@ SAMPLED_SESSIONS_COUNT = 12
 
 @cache
 def built(name: str) -> SimulatedMarket:
-    return RealPrices() if name == "real" else build_synthetic_market()
+    return build_real_market() if name == "real" else build_synthetic_market()
 
 
 @pytest.fixture(params=["real", "synthetic"])

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market
-from infra.local.real_prices import RealPrices
+from closebell.simulation.real_prices import RealPrices
 
 STOCKS = [
     "AAPL", "AMD", "BAC", "BBY", "CVX", "GE", "HD", "JNJ", "JPM", "KO", "LLY", "MRK", "MSFT", "PEP", "PFE", "PG", "RRC", "UNH",
@@ -40,7 +41,7 @@ def american(session: date) -> str:
 
 @pytest.fixture(scope="module")
 def market() -> RealPrices:
-    return RealPrices()
+    return RealPrices(ExchangeCalendar())
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +133,7 @@ def test_there_is_no_crypto_and_nothing_is_made_up(market: RealPrices) -> None:
 def test_neither_package_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("skfolio", "arch"):
         monkeypatch.delitem(sys.modules, package, raising=False)
-    RealPrices()
+    RealPrices(ExchangeCalendar())
     assert not {"skfolio", "arch"} & set(sys.modules)
 
 
@@ -141,13 +142,13 @@ def test_a_missing_package_is_named_with_the_mend(monkeypatch: pytest.MonkeyPatc
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
     with pytest.raises(ConfigurationError, match=rf"'{package}'.*make setup"):
-        RealPrices()
+        RealPrices(ExchangeCalendar())
 
 
 def test_a_package_without_its_file_is_named_with_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(submodule_search_locations=[str(tmp_path)]))
     with pytest.raises(ConfigurationError, match=r"sp500_dataset\.csv\.gz.*make setup"):
-        RealPrices()
+        RealPrices(ExchangeCalendar())
 
 
 def test_a_file_of_another_shape_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -156,4 +157,4 @@ def test_a_file_of_another_shape_is_refused(monkeypatch: pytest.MonkeyPatch, tmp
     file.write_bytes(gzip.compress(b"Date,MSFT,AAPL\n2018-01-02,1,2\n"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(submodule_search_locations=[str(tmp_path)]))
     with pytest.raises(ConfigurationError, match=r"unexpected columns.*make setup"):
-        RealPrices()
+        RealPrices(ExchangeCalendar())

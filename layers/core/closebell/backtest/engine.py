@@ -1,8 +1,8 @@
-"""The desk through a span of sessions: the use cases of the deployed functions, on the schedule's instants, over the simulated exchange.
+"""The desk through a span of sessions: the deployed functions' use cases, at the schedule's instants, on the simulated exchange.
 
 Nothing here decides or trades. What differs from the deployed desk is what stands behind the ports: the journal lies in memory,
-the broker is the simulated exchange in the same process, and evidence is computed once for all sessions. A reconciliation in which
-nothing can have changed is not run: the exchange's orders, fills and cancels tell when one can.
+the broker is the simulated exchange in the same process, and evidence is computed once for all sessions. A reconciliation in
+which nothing can have changed is not run: the exchange's orders, fills and cancels tell when one can.
 """
 
 from bisect import bisect_left, bisect_right

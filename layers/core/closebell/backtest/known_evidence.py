@@ -17,6 +17,7 @@ import numpy as np
 from closebell.analysis.regime import RegimeSeries, regimes
 from closebell.analysis.validation import Flags, bar_problems, usable
 from closebell.app.evidence import Evidence, SessionPair, asked_symbols
+from closebell.model.decision import Regime
 from closebell.model.errors import DataError
 from closebell.model.instruments import Market
 from closebell.model.panel import FIELDS, BarPanel, Matrix
@@ -41,16 +42,18 @@ class _Matrices:
 class KnownEvidence:
     """Implements `EvidenceReader` over a `BarMarket`: every session's rows of matrices that are computed once.
 
-    Raises DataError when the market lacks a symbol of the configuration.
+    `absent_symbols` are those of the configuration that the market does not have: they are skipped in every session. Raises
+    DataError when it has none of the universe.
     """
 
     def __init__(self, market: BarMarket, parameters: ParameterSet) -> None:
         self._market, self._parameters = market, parameters
         asked = asked_symbols(parameters, Market.US_EQUITY)
-        absent = [symbol for symbol in asked if symbol not in market.panel.symbols]
-        if absent:
-            raise DataError(f"there are no bars of {', '.join(absent)}, which the configuration names")
-        self._raw = market.panel.columns(asked)
+        universe = {instrument.symbol for instrument in parameters.instruments(Market.US_EQUITY)}
+        self.absent_symbols = tuple(symbol for symbol in asked if symbol not in market.panel.symbols)
+        if universe <= set(self.absent_symbols):
+            raise DataError(f"the bars have none of the {len(universe)} symbols of the configuration, such as {min(universe)}")
+        self._raw = _columns(market.panel, asked)
         self._splits = {symbol: {split.ex_session: float(split.ratio) for split in market.splits(symbol)} for symbol in asked}
         self._ex_dates = sorted({day for found in self._splits.values() for day in found})
         self._minimum_sessions = sessions_needed(parameters.strategies)
@@ -118,6 +121,24 @@ class KnownEvidence:
             return None
         count = int(np.searchsorted(self._volatility.sessions, np.datetime64(session), side="right"))
         return VolatilitySeries(self._volatility.sessions[:count], self._volatility.closes[:count])
+
+    def regime_after(self, session: date) -> Regime:
+        """The regime at a session's close."""
+        known = self._as_of(session)
+        return known.regime.at(int(np.searchsorted(known.panel.sessions, np.datetime64(session))))
+
+
+def _columns(panel: BarPanel, symbols: tuple[str, ...]) -> BarPanel:
+    """Some symbols of a panel; one that it does not have is a column of NaN."""
+    if all(symbol in panel.symbols for symbol in symbols):
+        return panel.columns(symbols)
+    place = {symbol: column for column, symbol in enumerate(panel.symbols)}
+    blank = np.full(len(panel.sessions), np.nan)
+    fields = [
+        np.column_stack([getattr(panel, field)[:, place[symbol]] if symbol in place else blank for symbol in symbols])
+        for field in FIELDS
+    ]
+    return BarPanel(panel.sessions, symbols, *fields)
 
 
 def _series_of(closes: Mapping[date, object]) -> VolatilitySeries | None:

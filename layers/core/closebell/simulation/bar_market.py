@@ -8,6 +8,7 @@ the day's range fills at the stop and one that the open has jumped over fills at
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -33,7 +34,8 @@ class BarMarket:
     Parameters
     ----------
     panel
-        Equity bars. Prices are taken as they are: the shortest decimal that is the float. Rows whose close is NaN did not trade.
+        Equity bars. Prices are taken as they are: the shortest decimal that is the float. A bar without a close did not trade;
+        one without an open has its close alone, in `panel` its other prices are then the close too.
     hours
         The exchange's sessions, ascending, from the panel's first to at least one after its last.
     splits
@@ -52,7 +54,9 @@ class BarMarket:
         self, panel: BarPanel, hours: Sequence[SessionHours], *, splits: Mapping[str, Mapping[date, float]] | None = None,
         spread_frac: Decimal = Decimal(0), volatility_closes: Mapping[date, Decimal] | None = None, label: str = "daily bars",
     ) -> None:
-        self.panel, self.label = panel, label
+        self.label = label
+        self._is_close_only = np.isnan(panel.open) & np.isfinite(panel.close)
+        self.panel = _filled(panel)
         self._hours = tuple(hours)
         self._hours_of = {day.session: day for day in self._hours}
         self._dates: list[date] = panel.sessions.astype("datetime64[D]").astype(object).tolist()
@@ -80,7 +84,7 @@ class BarMarket:
         if bar is None:
             return ()
         hours, size = self._hours_of[session], self._usual_volume(symbol, session)
-        if bar.open_usd == bar.high_usd == bar.low_usd == bar.close_usd and self._is_close_only(symbol, session):
+        if self._is_close_only[self._row_of[session], self._column_of[symbol]]:
             return (Print(hours.closes_at, bar.close_usd, size),)
         path = (bar.open_usd, bar.low_usd, bar.high_usd, bar.close_usd)
         instants = self.print_instants(session)
@@ -124,14 +128,8 @@ class BarMarket:
         if place is None:
             return None
         opened, high, low, close, volume = (float(getattr(self.panel, field)[place]) for field in FIELDS)
-        if math.isnan(opened) or math.isnan(high) or math.isnan(low):
-            opened = high = low = close
         known = None if math.isnan(volume) else _exact(volume)
         return DayBar(session, _exact(opened), _exact(high), _exact(low), _exact(close), known)
-
-    def _is_close_only(self, symbol: str, session: date) -> bool:
-        place = self._place(symbol, session)
-        return place is None or math.isnan(self.panel.open[place])
 
     def _usual_volume(self, symbol: str, session: date) -> Decimal | None:
         """The mean volume of the sessions before; None when one of them is unknown, as at the beginning."""
@@ -140,6 +138,12 @@ class BarMarket:
             return None
         mean = float(np.mean(self.panel.volume[row - VOLUME_SESSIONS : row, column]))
         return _exact(float(round(mean))) if math.isfinite(mean) else None
+
+
+def _filled(panel: BarPanel) -> BarPanel:
+    """The close in place of every price that is missing where there is a close."""
+    prices = {field: np.where(np.isnan(getattr(panel, field)), panel.close, getattr(panel, field)) for field in FIELDS[:3]}
+    return replace(panel, **prices)
 
 
 def _exact(number: float) -> Decimal:

@@ -14,13 +14,17 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from closebell.adapters.exchange_calendar import ExchangeCalendar
+import numpy as np
+
 from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Instrument, Market, SessionHours
 from closebell.model.operations import NewsItem
+from closebell.model.panel import FIELDS, BarPanel
+from closebell.ports.market_data import Calendar
 from closebell.simulation.market import DayBar, ListedAsset, Print, Split
 
 FIRST_SESSION, LAST_SESSION = date(1999, 1, 4), date(2018, 12, 31)
@@ -58,6 +62,11 @@ _STOCKS = {
 _INDICES = {"SPX": ("S&P 500 Index", "sp500"), "IXIC": ("NASDAQ Composite Index", "nasdaq")}
 
 
+def real_desk_toml() -> str:
+    """The configuration of a desk that trades these prices."""
+    return resources.files("closebell.simulation").joinpath("real_desk.toml").read_text()
+
+
 class RealPrices:
     """A `SimulatedMarket` of 20 stocks and two indices on NYSE sessions 1999-2018. Crypto has no sessions.
 
@@ -77,8 +86,8 @@ class RealPrices:
     label = "real adjusted closes (skfolio), index OHLCV and VIX (arch)"
     is_synthetic = False
 
-    def __init__(self) -> None:
-        sessions = ExchangeCalendar().sessions(Market.US_EQUITY, FIRST_SESSION, LAST_SESSION)
+    def __init__(self, calendar: Calendar) -> None:
+        sessions = calendar.sessions(Market.US_EQUITY, FIRST_SESSION, LAST_SESSION)
         self._hours = {hours.session: hours for hours in sessions}
         self._bars = _stock_bars(self._hours) | {symbol: _index_bars(file, self._hours) for symbol, (_, file) in _INDICES.items()}
         self._volatility_index = _vix_closes(self._hours)
@@ -126,6 +135,23 @@ class RealPrices:
     def volatility_index(self) -> Mapping[date, Decimal]:
         """VIX closes 2014-2018, in index points."""
         return self._volatility_index
+
+    def panel(self) -> BarPanel:
+        """Every bar as float64: of a stock its close alone, of an index all five fields."""
+        symbols, days = (*_STOCKS, *_INDICES), list(self._hours)
+        fields = {field: np.full((len(days), len(symbols)), np.nan) for field in FIELDS}
+        for column, symbol in enumerate(symbols):
+            bars = self._bars[symbol]
+            for row, day in enumerate(days):
+                bar = bars.get(day)
+                if bar is None:
+                    continue
+                fields["close"][row, column] = float(bar.close_usd)
+                if symbol in _INDICES:
+                    values = (bar.open_usd, bar.high_usd, bar.low_usd, bar.close_usd, bar.volume_shares)
+                    for field, value in zip(FIELDS, values, strict=True):
+                        fields[field][row, column] = np.nan if value is None else float(value)
+        return BarPanel(np.array(days, dtype="datetime64[D]"), symbols, **fields)
 
     def headlines(self, session: date) -> tuple[NewsItem, ...]:
         """None: the sources have no news."""

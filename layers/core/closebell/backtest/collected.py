@@ -1,0 +1,195 @@
+"""The records of a backtest, collected from the exchange and the desk's journal once it has ended.
+
+Fills, spread and commissions come from the exchange, which paid them; what a round trip was for comes from the desk's own ledger.
+Their sums are compared: a difference of one cent is a bug, not a rounding.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from closebell.backtest.engine import BacktestDesk
+from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.records import BacktestRecords, ClosedBy, EquityRow, OrderRow, TradeRow
+from closebell.model.books import EquitySnapshot, Trade
+from closebell.model.broker import Side
+from closebell.model.decision import ExitRule, TradePlan
+from closebell.model.errors import BooksDisagree
+from closebell.model.instruments import Market
+from closebell.model.record import Key
+from closebell.simulation.venue_account import AccountActivity
+from closebell.simulation.venue_orders import ExchangeOrder
+
+ZERO = Decimal(0)
+
+
+class _RoundTrip(NamedTuple):
+    """What the exchange executed in a symbol from flat to flat."""
+
+    symbol: str
+    closed_at: datetime
+    spread_cost_usd: Decimal
+    commission_usd: Decimal
+
+
+def collect(desk: BacktestDesk, evidence: KnownEvidence, warnings: Sequence[str]) -> BacktestRecords:
+    """The records of a backtest that has ended. Raises BooksDisagree when the ledger's round trips are not the exchange's."""
+    orders = [_order_row(order) for order in desk.exchange.floor.orders.orders.values()]
+    trades = _trade_rows(desk, evidence)
+    equity = list(_equity_rows(desk))
+    records = BacktestRecords(
+        label=desk.market.label,
+        strategies=desk.parameters.strategies,
+        cash_usd=desk.exchange.options.cash_usd,
+        orders=orders,
+        trades=trades,
+        equity=equity,
+        halts_count=desk.halts_count,
+        warnings=tuple(warnings),
+    )
+    _require_equal_sums(records)
+    return records
+
+
+def _order_row(order: ExchangeOrder) -> OrderRow:
+    return OrderRow(
+        submitted_at=order.submitted_at,
+        session=order.market.date_of(order.submitted_at),
+        order_id=order.client_order_id,
+        symbol=order.symbol,
+        side=order.side,
+        order_type=order.order_type,
+        time_in_force=order.time_in_force,
+        quantity_shares=order.quantity_shares or ZERO,
+        limit_price_usd=order.limit_price_usd,
+        stop_price_usd=order.stop_price_usd,
+        status=order.status,
+        filled_shares=order.filled_shares,
+        filled_price_usd=order.filled_average_price_usd,
+        spread_cost_usd=order.spread_paid_usd,
+        commission_usd=order.commission_usd,
+    )
+
+
+def _trade_rows(desk: BacktestDesk, evidence: KnownEvidence) -> list[TradeRow]:
+    costs = {(trip.symbol, trip.closed_at): trip for trip in _round_trips(desk)}
+    place = {session: number for number, session in enumerate(desk.sessions)}
+    stored = desk.journal.query("journal", f"TRADE#{Market.US_EQUITY}")
+    trades = [item.record for item in stored if isinstance(item.record, Trade)]
+    if len(trades) != len(costs):
+        raise BooksDisagree(f"the ledger has {len(trades)} round trips, the exchange executed {len(costs)}")
+    rows = []
+    for trade in sorted(trades, key=lambda trade: (trade.closed_at, trade.symbol)):
+        trip = costs[trade.symbol, trade.closed_at]
+        rows.append(_trade_row(desk, evidence, trade, trip, place[trade.closed_session] - place[trade.opened_session]))
+    return rows
+
+
+def _trade_row(
+    desk: BacktestDesk, evidence: KnownEvidence, trade: Trade, trip: _RoundTrip, held_sessions: int
+) -> TradeRow:
+    plan = _plan_of(desk, trade)
+    regime = evidence.regime_after(plan.decided_session)
+    pnl = trade.pnl_usd - trip.commission_usd
+    at_risk = trade.entry_price_usd * (plan.stop_loss_frac or ZERO) * trade.quantity_shares
+    return TradeRow(
+        trade_id=trade.trade_id,
+        symbol=trade.symbol,
+        sector=trade.sector,
+        strategies=trade.strategies,
+        trend=regime.trend,
+        volatility=regime.volatility,
+        opened_session=trade.opened_session,
+        closed_session=trade.closed_session,
+        held_sessions=held_sessions,
+        quantity_shares=trade.quantity_shares,
+        entry_price_usd=trade.entry_price_usd,
+        exit_price_usd=trade.exit_price_usd,
+        gross_pnl_usd=trade.pnl_usd + trip.spread_cost_usd,
+        spread_cost_usd=trip.spread_cost_usd,
+        commission_usd=trip.commission_usd,
+        pnl_usd=pnl,
+        return_frac=pnl / (trade.entry_price_usd * trade.quantity_shares),
+        r_multiple_ratio=pnl / at_risk if at_risk else None,
+        closed_by=_closed_by(desk, trade),
+        entry_reason=plan.reason,
+    )
+
+
+def _plan_of(desk: BacktestDesk, trade: Trade) -> TradePlan:
+    plan_id = trade.trade_id.split("@")[0]
+    stored = desk.journal.read(Key("journal", f"PLAN#{trade.market}#{trade.opened_session}", plan_id), TradePlan)
+    if stored is None:
+        raise BooksDisagree(f"no plan explains the trade {trade.trade_id}")
+    return stored.record
+
+
+def _closed_by(desk: BacktestDesk, trade: Trade) -> ClosedBy:
+    if trade.exit_rule is not ExitRule.MANUAL:
+        return ClosedBy(trade.exit_rule)
+    is_delisted = (trade.symbol, trade.closed_session) in desk.delisted
+    return ClosedBy.DELISTED if is_delisted else ClosedBy.END
+
+
+def _round_trips(desk: BacktestDesk) -> Iterator[_RoundTrip]:
+    """Each symbol's executions, cut wherever nothing is held."""
+    by_symbol: defaultdict[str, list[AccountActivity]] = defaultdict(list)
+    for activity in desk.exchange.floor.book.activities:
+        if activity.symbol is not None:
+            by_symbol[activity.symbol].append(activity)
+    for symbol, activities in by_symbol.items():
+        held, orders = ZERO, set()
+        for activity in activities:
+            if activity.code == "FILL":
+                held += activity.quantity_shares if activity.side is Side.BUY else -activity.quantity_shares
+                orders.add(activity.order_id or "")
+            elif activity.code == "SPLIT":
+                held += activity.quantity_shares
+            if not held and orders:
+                paid = [desk.exchange.order(order_id) for order_id in orders]
+                spread = sum((order.spread_paid_usd for order in paid), ZERO)
+                yield _RoundTrip(symbol, activity.at, spread, sum((order.commission_usd for order in paid), ZERO))
+                orders = set()
+
+
+def _equity_rows(desk: BacktestDesk) -> Iterator[EquityRow]:
+    """One row a reviewed session; the last is the account after everything was sold."""
+    costs = _costs_by_session(desk)
+    stored = desk.journal.query("journal", f"EQUITY#{Market.US_EQUITY}")
+    snapshots = [item.record for item in stored if isinstance(item.record, EquitySnapshot)]
+    paid = peak = ZERO
+    for snapshot in snapshots:
+        is_last = snapshot is snapshots[-1]
+        equity = desk.exchange.equity_usd() if is_last else snapshot.equity_usd
+        positions_usd = ZERO if is_last else snapshot.positions_value_usd
+        paid += costs.get(snapshot.session, ZERO)
+        peak = max(peak, equity, desk.exchange.options.cash_usd)
+        yield EquityRow(
+            session=snapshot.session,
+            equity_usd=equity,
+            gross_equity_usd=equity + paid,
+            cash_usd=equity - positions_usd,
+            positions_usd=positions_usd,
+            positions_count=0 if is_last else snapshot.open_positions_count,
+            drawdown_frac=(peak - equity) / peak,
+            exposure_frac=positions_usd / equity if equity else ZERO,
+        )
+
+
+def _costs_by_session(desk: BacktestDesk) -> dict[date, Decimal]:
+    """What orders paid in spread and commission, by the session of their last execution."""
+    costs: defaultdict[date, Decimal] = defaultdict(Decimal)
+    for order in desk.exchange.floor.orders.orders.values():
+        if order.filled_shares:
+            costs[order.market.date_of(order.filled_at or order.updated_at)] += order.spread_paid_usd + order.commission_usd
+    return dict(costs)
+
+
+def _require_equal_sums(records: BacktestRecords) -> None:
+    """The round trips explain the account: everything is closed at the end."""
+    earned = sum((trade.pnl_usd for trade in records.trades), ZERO)
+    ended = records.equity[-1].equity_usd if records.equity else records.cash_usd
+    if abs(earned - (ended - records.cash_usd)) > Decimal("0.01"):
+        raise BooksDisagree(f"the round trips earned {earned:.2f} USD, the account {ended - records.cash_usd:.2f} USD")
