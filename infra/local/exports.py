@@ -73,11 +73,22 @@ def _with_picture(folder: Path, paths: list[Path]) -> tuple[list[Path], str]:
 
 
 def write_decisions(folder: Path, plan_sets: Sequence[PlanSet], bucket: str, s3: Any) -> Path:
-    """decisions/<market>/<session>.json: every symbol's decision, with all it was made of; `closebell explain` reads them."""
+    """decisions/<market>/<session>.json: every symbol's decision, with all it was made of; `closebell explain` reads them.
+
+    The bars lie under the name that the document says, for `closebell replay`.
+    """
     decisions = folder / "decisions"
     shutil.rmtree(decisions, ignore_errors=True)  # another market's may lie there
+    shutil.rmtree(folder / "inputs", ignore_errors=True)
     for plan_set in plan_sets:
-        path = decisions / plan_set.market / f"{plan_set.decided_session}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(s3.get_object(Bucket=bucket, Key=plan_set.decisions_archive)["Body"].read())
+        content = _copy(s3, bucket, plan_set.decisions_archive, decisions / plan_set.market / f"{plan_set.decided_session}.json")
+        bars = json.loads(content)["bars_archive"]
+        _copy(s3, bucket, bars, folder / bars)
     return decisions
+
+
+def _copy(s3: Any, bucket: str, name: str, path: Path) -> bytes:
+    content: bytes = s3.get_object(Bucket=bucket, Key=name)["Body"].read()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return content

@@ -11,8 +11,8 @@ from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet, RiskLimits
 from closebell.simulation.real_prices import real_desk_toml
 from closebell.simulation.synthetic_listing import instruments
+from closebell.simulation.synthetic_market import START
 from closebell.strategies import STRATEGIES
-from infra.local.synthetic import START
 
 NEW_YORK = ZoneInfo("America/New_York")
 # The desk is put up on the evening before its first session, in time for that evening's decisions at 16:20.

@@ -130,6 +130,7 @@ class GenerateSignals:
                 snapshot=inputs.desk.snapshot,
                 positions=inputs.desk.positions,
                 live_orders=tuple(stored.record for stored in desk.orders.values()),
+                counters=inputs.desk.counters,
                 is_halted=desk.is_halted,
                 sessions_held=dict(inputs.desk.sessions_held),
                 decisions=decide_session(inputs).decisions,

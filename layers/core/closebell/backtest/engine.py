@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass
-class VirtualClock:
+class ExchangeClock:
     """Implements `ports.operations.Clock`: the exchange's own time."""
 
     exchange: Exchange
@@ -119,6 +119,11 @@ class BacktestDesk:
         self.delisted: set[tuple[str, date]] = set()
 
     def play(self, first: date, last: date, progress: Progress = lambda done, total: None) -> None:
+        """Trade the sessions `first`..`last`, then sell what is left. Raises as `trade` does."""
+        self.trade(first, last, progress)
+        self._close_out(self.sessions[-1])
+
+    def trade(self, first: date, last: date, progress: Progress = lambda done, total: None) -> None:
         """Trade the sessions `first`..`last`; the desk is put up on the evening before the first.
 
         Raises ConfigurationError when the market has no session in that span, or none before it.
@@ -137,13 +142,12 @@ class BacktestDesk:
             self._day(session, decides=session != span[-1])
             self.sessions.append(session)
             progress(done + 1, len(span))
-        self._close_out(span[-1])
 
     def _open(self, eve: date) -> None:
         """Put the desk up after the session before the first: read the broker once, decide."""
         self.exchange = Exchange(self.market, _new_york(eve, time(16, 5)), self._options)
         self.broker = SimulatedBroker(self.exchange)
-        clock = VirtualClock(self.exchange)
+        clock = ExchangeClock(self.exchange)
 
         def log(function: str) -> RunLog:
             return RunLog(function, self._version, self.journal, clock, self.alerts)

@@ -1,4 +1,4 @@
-"""A backtest's directory: result.json, trades.csv, equity.csv, orders.csv, decisions and the report, written whole or not at all."""
+"""A backtest's directory: result.json, its tables, decisions and the report, written whole or not at all."""
 
 import csv
 import io

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-import numpy as np
-
 from closebell.app.generate_signals import DecisionKeeper
 from closebell.backtest.collected import collect
 from closebell.backtest.engine import BacktestDesk, Progress
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.records import BacktestRecords
 from closebell.model.errors import ConfigurationError
-from closebell.model.instruments import Instrument, Market
+from closebell.model.instruments import Instrument
 from closebell.model.panel import BarPanel
 from closebell.model.parameters import ParameterSet, RiskLimits
 from closebell.simulation.bar_market import BarMarket
@@ -112,10 +110,8 @@ def default_parameters(panel: BarPanel, strategies: tuple[str, ...]) -> Paramete
     regime_symbol = next((symbol for symbol in REGIME_SYMBOLS if symbol in panel.symbols), REGIME_SYMBOLS[0])
     traded = [symbol for symbol in panel.symbols if symbol != "SPX"]
     limits = RiskLimits(positions_per_sector_count_max=RiskLimits().positions_count_max, sector_exposure_frac_max=Decimal(1))
-    parameters = ParameterSet(
-        universe=tuple(Instrument(symbol=symbol, sector=UNSORTED) for symbol in traded), regime_symbol=regime_symbol, limits=limits
-    )
-    return voted_by(parameters, strategies)
+    universe = tuple(Instrument(symbol=symbol, sector=UNSORTED) for symbol in traded)
+    return voted_by(ParameterSet(universe=universe, regime_symbol=regime_symbol, limits=limits), strategies)
 
 
 def voted_by(parameters: ParameterSet, strategies: tuple[str, ...]) -> ParameterSet:
@@ -130,26 +126,11 @@ def voted_by(parameters: ParameterSet, strategies: tuple[str, ...]) -> Parameter
     return parameters.model_copy(update={"strategies": strategies, "votes_to_act_count_min": votes})
 
 
-def equity_only(panel: BarPanel) -> BarPanel:
-    """The panel without crypto pairs, whose sessions are other ones."""
-    return panel.columns(tuple(symbol for symbol in panel.symbols if "/" not in symbol))
-
-
 def _absences(evidence: KnownEvidence) -> tuple[str, ...]:
     if not evidence.absent_symbols:
         return ()
     return (f"no bars of {', '.join(evidence.absent_symbols)}: skipped in every session",)
 
 
-def traded_frac(panel: BarPanel) -> float:
-    """The share of the panel's cells that hold a close."""
-    return float(np.mean(np.isfinite(panel.close))) if panel.close.size else 0.0
-
-
 def _silent(done: int, total: int) -> None:
     return None
-
-
-def is_equity(instrument: Instrument) -> bool:
-    """Whether an instrument trades in the exchange's sessions."""
-    return instrument.market is Market.US_EQUITY

@@ -12,11 +12,13 @@ from closebell.app.control import confirm_resume, halt_desk, release_position, r
 from closebell.app.desk import load_desk
 from closebell.app.explain import find_decisions, find_denial
 from closebell.app.rebuild import rebuild_desk
+from closebell.app.replay import replay_session, stored_plans
 from closebell.cli.application import Stack, app, fail
 from closebell.configuration import read_parameters
 from closebell.model.decision_document import DecisionDocument
 from closebell.model.errors import ClosebellError, ConfigurationError, DataError
 from closebell.model.instruments import Market
+from closebell.model.panel import BarPanel
 from closebell.reports.explanation import explain_decision
 from closebell.strategies import STRATEGIES
 from closebell.wiring.operator import OperatorDesk, operator_broker, operator_desk
@@ -59,6 +61,39 @@ def _document_in(folder: Path, day: date | None) -> DecisionDocument:
         when = f" for {day}" if day else ""
         raise DataError(f"no decisions{when} in {folder}: run `make demo` first, or name a deployed desk with --stack")
     return DecisionDocument.model_validate_json(found[-1].read_bytes())
+
+
+@app.command()
+def replay(
+    session: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The session decided after.")],
+    stack: Annotated[
+        str, typer.Option(envvar="CLOSEBELL_STACK", help="Name of a deployed stack; the demo's decisions if left out.")
+    ] = "",
+    crypto: Annotated[bool, typer.Option(help="The coins' decisions of that day.")] = False,
+    decisions: Annotated[Path, typer.Option(help="Folder of decision documents, as the demo writes it.")] = DEMO_DECISIONS,
+) -> None:
+    """Decide a past session again from its stored inputs, and show every difference: there must be none."""
+    market = Market.CRYPTO if crypto else Market.US_EQUITY
+    try:
+        if stack:
+            desk = operator_desk(stack)
+            document = find_decisions(desk.journal, desk.archive, market, session.date())
+            bars, plans = desk.archive.get(document.bars_archive), stored_plans(desk.journal, document)
+        else:
+            document, plans = _document_in(decisions / market, session.date()), None
+            path = decisions.parent / document.bars_archive
+            bars = path.read_bytes() if path.is_file() else None
+        if bars is None:
+            raise DataError(f"the bars of {document.session} are lost: there is no {document.bars_archive}")
+        replayed = replay_session(document, BarPanel.from_npz(bars), plans)
+    except ClosebellError as error:
+        fail(error)
+    for found in replayed.discrepancies:
+        typer.echo(f"  {found.subject} {found.field}: stored {found.stored}, replayed {found.replayed}")
+    compared, differences = replayed.compared_count, len(replayed.discrepancies)
+    typer.echo(f"{document.session}: {compared} decisions and plans compared, {differences} differences")
+    if replayed.discrepancies:
+        raise typer.Exit(1)
 
 
 @app.command()

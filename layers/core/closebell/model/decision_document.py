@@ -7,7 +7,7 @@ from closebell.model.broker import BrokerSnapshot
 from closebell.model.decision import Decision, Regime
 from closebell.model.instruments import Market
 from closebell.model.operations import NewsItem
-from closebell.model.orders import OrderRecord
+from closebell.model.orders import DayCounters, OrderRecord
 from closebell.model.parameters import ParameterSet
 from closebell.model.record import Instant, Value
 
@@ -30,6 +30,7 @@ class DecisionDocument(Value):
     snapshot: BrokerSnapshot | None
     positions: tuple[Position, ...]
     live_orders: tuple[OrderRecord, ...]
+    counters: DayCounters | None = None
     is_halted: bool
     sessions_held: dict[str, int]
     decisions: tuple[Decision, ...]

@@ -19,7 +19,7 @@ from closebell.model.broker import (
 )
 from closebell.model.errors import DuplicateOrderId, InsufficientBuyingPower, InsufficientQuantity, OrderRejected, WashTrade
 from closebell.model.instruments import Market, SessionHours
-from closebell.simulation.account_checks import available_shares, buying_power_usd, value_usd
+from closebell.simulation.account_checks import available_shares, buying_power_usd, plain, value_usd
 from closebell.simulation.exchange import Exchange
 from closebell.simulation.venue_account import AccountActivity
 from closebell.simulation.venue_orders import ExchangeOrder, OrderTicket, RefusalError
@@ -56,10 +56,10 @@ class SimulatedBroker:
         return Account(
             account_number=self.exchange.options.account_number,
             status="ACTIVE",
-            equity_usd=self.exchange.equity_usd(),
-            last_equity_usd=self.exchange.last_equity_usd(),
-            cash_usd=floor.book.cash_usd,
-            buying_power_usd=buying_power_usd(floor, now),
+            equity_usd=as_sent(self.exchange.equity_usd()),
+            last_equity_usd=as_sent(self.exchange.last_equity_usd()),
+            cash_usd=as_sent(floor.book.cash_usd),
+            buying_power_usd=as_sent(buying_power_usd(floor, now)),
             trading_blocked=self.exchange.restriction == "blocked",
         )
 
@@ -84,7 +84,7 @@ class SimulatedBroker:
                 quantity_shares=holding.shares,
                 available_shares=available_shares(floor, symbol),
                 average_entry_price_usd=holding.average_price_usd,
-                market_value_usd=value_usd(floor, symbol, self.exchange.now),
+                market_value_usd=as_sent(value_usd(floor, symbol, self.exchange.now)),
             )
             for symbol, holding in floor.book.holdings.items()
         ]
@@ -131,6 +131,11 @@ class SimulatedBroker:
             self.exchange.cancel(venue_order_id)
         except RefusalError:
             return  # finished already: the order itself tells how
+
+
+def as_sent(number: Decimal) -> Decimal:
+    """A number as it arrives when it is sent as text: without trailing zeros, so that what is stored is the same."""
+    return Decimal(plain(number))
 
 
 def _ticket(request: OrderRequest) -> OrderTicket:

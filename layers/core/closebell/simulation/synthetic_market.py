@@ -10,6 +10,7 @@ import numpy as np
 from closebell.model.instruments import Instrument, Market, SessionHours, crypto_session
 from closebell.model.operations import NewsItem
 from closebell.model.panel import BarPanel
+from closebell.ports.market_data import Calendar
 from closebell.simulation.market import DayBar, ListedAsset, Print, Split
 from closebell.simulation.synthetic_factors import market_factor, volatility_index
 from closebell.simulation.synthetic_grid import price
@@ -25,6 +26,15 @@ _THIN_SHARE = _SHARE._replace(missing_frac=0.4)
 _COIN = Rhythm(Market.CRYPTO, timedelta(minutes=30), missing_frac=0.0, size_step_shares=Decimal("0.0001"))
 # Midnight belongs to the next crypto session, so a day's last print comes just before it.
 _COIN_CLOSES_EARLY = timedelta(seconds=1)
+
+
+# Two weeks after the start come Thanksgiving and a half-day.
+HISTORY_FROM, START, LAST_SESSION = date(2021, 11, 1), date(2023, 11, 13), date(2024, 7, 31)
+
+
+def synthetic_market_on(calendar: Calendar, seed: int = 7, start: date = START) -> "SyntheticMarket":
+    """A calendar's sessions with two years of history before `START` and eight months after it."""
+    return SyntheticMarket(seed, calendar.sessions(Market.US_EQUITY, HISTORY_FROM, LAST_SESSION), start)
 
 
 class SyntheticMarket:

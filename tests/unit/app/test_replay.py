@@ -1,0 +1,65 @@
+"""A stored session decided again: nothing differs, and anything that was changed afterwards does."""
+
+from closebell.app.explain import find_decisions
+from closebell.app.replay import Discrepancy, Replayed, replay_session, stored_plans
+from closebell.model.decision_document import DecisionDocument
+from closebell.model.instruments import Market
+from closebell.model.panel import BarPanel
+from tests.unit.app.evening import Evening
+
+
+def decided() -> tuple[Evening, DecisionDocument, BarPanel]:
+    """An evening's decisions as they were stored."""
+    evening = Evening()
+    evening.generate_signals()(evening.trigger("16:20"))
+    document = find_decisions(evening.journal, evening.archive, Market.US_EQUITY, None)
+    bars = evening.archive.get(document.bars_archive)
+    assert bars is not None
+    return evening, document, BarPanel.from_npz(bars)
+
+
+def replayed(document: DecisionDocument, panel: BarPanel) -> Replayed:
+    return replay_session(document, panel, None)
+
+
+def test_a_stored_session_is_decided_the_same_again_with_its_plans() -> None:
+    evening, document, panel = decided()
+    plans = stored_plans(evening.journal, document)
+    assert plans
+    again = replay_session(document, panel, plans)
+    assert again.discrepancies == ()
+    assert again.compared_count == len(document.decisions) + len(plans)
+
+
+def test_a_document_as_text_is_the_same_document() -> None:
+    _, document, panel = decided()
+    assert replayed(DecisionDocument.model_validate_json(document.model_dump_json()), panel).discrepancies == ()
+
+
+def test_other_bars_are_named_by_their_fingerprint_and_by_what_they_change() -> None:
+    _, document, panel = decided()
+    falling = BarPanel(
+        panel.sessions, panel.symbols, *(getattr(panel, field)[::-1].copy() for field in ("open", "high", "low", "close", "volume"))
+    )
+    found = replayed(document, falling).discrepancies
+    assert {one.field for one in found} >= {"input_sha256", "votes", "outcome"}
+
+
+def test_a_changed_decision_and_a_lost_plan_are_named() -> None:
+    evening, document, panel = decided()
+    first = document.decisions[0]
+    changed = document.model_copy(update={"decisions": (first.model_copy(update={"reason": "because"}), *document.decisions[1:])})
+    assert replayed(changed, panel).discrepancies == (
+        Discrepancy(f"decision {first.symbol}", "reason", "because", first.reason),
+    )
+    plans = stored_plans(evening.journal, document)
+    assert replay_session(document, panel, plans[1:]).discrepancies == (
+        Discrepancy(f"plan {plans[0].plan_id}", "", "absent", "present"),
+    )
+
+
+def test_other_limits_give_other_sizes() -> None:
+    _, document, panel = decided()
+    limits = document.parameters.limits.model_copy(update={"positions_count_max": 1})
+    tighter = document.model_copy(update={"parameters": document.parameters.model_copy(update={"limits": limits})})
+    assert any(one.subject.startswith("decision ") and one.field == "outcome" for one in replayed(tighter, panel).discrepancies)
