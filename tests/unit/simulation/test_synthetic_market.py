@@ -17,8 +17,8 @@ from closebell.simulation.synthetic_factors import market_factor
 from closebell.simulation.synthetic_grid import on_grid, price
 from closebell.simulation.synthetic_headlines import NASTY
 from closebell.simulation.synthetic_listing import instruments
-from closebell.simulation.synthetic_market import SyntheticMarket
-from infra.local.synthetic import HISTORY_FROM, LAST_SESSION, START, build_synthetic_market
+from closebell.simulation.synthetic_market import HISTORY_FROM, LAST_SESSION, START, SyntheticMarket
+from infra.local.synthetic import build_synthetic_market
 
 COMPANIES = [instrument for instrument in instruments() if instrument.market is Market.US_EQUITY]
 

@@ -42,16 +42,17 @@ class _Matrices:
 class KnownEvidence:
     """Implements `EvidenceReader` over a `BarMarket`: every session's rows of matrices that are computed once.
 
-    `absent_symbols` are those of the configuration that the market does not have: they are skipped in every session. Raises
-    DataError when it has none of the universe.
+    `absent_symbols` are those of the universe that the market does not have: they are skipped in every session. `lacks_regime`:
+    it does not have the symbol that the regime is told from. Raises DataError when it has none of the universe.
     """
 
     def __init__(self, market: BarMarket, parameters: ParameterSet) -> None:
         self._market, self._parameters = market, parameters
         asked = asked_symbols(parameters, Market.US_EQUITY)
         universe = {instrument.symbol for instrument in parameters.instruments(Market.US_EQUITY)}
-        self.absent_symbols = tuple(symbol for symbol in asked if symbol not in market.panel.symbols)
-        if universe <= set(self.absent_symbols):
+        self.absent_symbols = tuple(symbol for symbol in asked if symbol in universe and symbol not in market.panel.symbols)
+        self.lacks_regime = parameters.regime_symbol_of(Market.US_EQUITY) not in market.panel.symbols
+        if len(self.absent_symbols) == len(universe):
             raise DataError(f"the bars have none of the {len(universe)} symbols of the configuration, such as {min(universe)}")
         self._raw = _columns(market.panel, asked)
         self._splits = {symbol: {split.ex_session: float(split.ratio) for split in market.splits(symbol)} for symbol in asked}

@@ -127,9 +127,12 @@ def voted_by(parameters: ParameterSet, strategies: tuple[str, ...]) -> Parameter
 
 
 def _absences(evidence: KnownEvidence) -> tuple[str, ...]:
-    if not evidence.absent_symbols:
-        return ()
-    return (f"no bars of {', '.join(evidence.absent_symbols)}: skipped in every session",)
+    told = []
+    if evidence.absent_symbols:
+        told.append(f"no bars of {', '.join(evidence.absent_symbols)}: skipped in every session")
+    if evidence.lacks_regime:
+        told.append("no bars of the regime's symbol: the market's trend counts as unknown")
+    return tuple(told)
 
 
 def _silent(done: int, total: int) -> None:

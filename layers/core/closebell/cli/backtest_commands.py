@@ -22,6 +22,7 @@ from closebell.backtest.summary import summary_of
 from closebell.cli.application import app, fail
 from closebell.configuration import read_parameters
 from closebell.model.errors import ClosebellError, ConfigurationError
+from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
 from closebell.simulation.bar_market import BarMarket, hours_of
 from closebell.strategies import STRATEGIES
@@ -81,7 +82,9 @@ def market_named(bars: str, costs: Costs) -> NamedMarket:
     from closebell.adapters.bar_files import read_bar_folder, read_splits  # pandas is imported only where files are read
 
     folder = Path(bars)
-    panel = read_bar_folder(folder)
+    panel = read_bar_folder(
+        folder, lambda first, last: {hours.session for hours in calendar.sessions(Market.US_EQUITY, first, last)}
+    )
     market = BarMarket(
         panel, hours_of(calendar, panel), splits=read_splits(folder), spread_frac=costs.spread_frac, label=f"{folder}"
     )

@@ -142,8 +142,8 @@ class BarMarket:
 
 def _filled(panel: BarPanel) -> BarPanel:
     """The close in place of every price that is missing where there is a close."""
-    prices = {field: np.where(np.isnan(getattr(panel, field)), panel.close, getattr(panel, field)) for field in FIELDS[:3]}
-    return replace(panel, **prices)
+    opened, high, low = (np.where(np.isnan(prices), panel.close, prices) for prices in (panel.open, panel.high, panel.low))
+    return replace(panel, open=opened, high=high, low=low)
 
 
 def _exact(number: float) -> Decimal:

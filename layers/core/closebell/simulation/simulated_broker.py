@@ -81,8 +81,8 @@ class SimulatedBroker:
             VenuePosition(
                 symbol=symbol,
                 market=holding.market,
-                quantity_shares=holding.shares,
-                available_shares=available_shares(floor, symbol),
+                quantity_shares=as_sent(holding.shares),
+                available_shares=as_sent(available_shares(floor, symbol)),
                 average_entry_price_usd=holding.average_price_usd,
                 market_value_usd=as_sent(value_usd(floor, symbol, self.exchange.now)),
             )
@@ -166,8 +166,8 @@ def _venue_order(order: ExchangeOrder) -> VenueOrder:
         time_in_force=order.time_in_force,
         order_class=order.order_class,
         status=order.status,
-        quantity_shares=order.quantity_shares or Decimal(0),
-        filled_quantity_shares=order.filled_shares,
+        quantity_shares=as_sent(order.quantity_shares or Decimal(0)),
+        filled_quantity_shares=as_sent(order.filled_shares),
         filled_average_price_usd=order.filled_average_price_usd,
         limit_price_usd=order.limit_price_usd,
         stop_price_usd=order.stop_price_usd,
@@ -186,15 +186,15 @@ def _activity(activity: AccountActivity, market: Market) -> VenueFill | CashActi
             symbol=activity.symbol,
             market=market,
             side=activity.side,
-            quantity_shares=activity.quantity_shares,
-            price_usd=activity.price_usd,
+            quantity_shares=as_sent(activity.quantity_shares),
+            price_usd=as_sent(activity.price_usd),
             occurred_at=activity.at,
         )
     return CashActivity(
         activity_id=activity.activity_id,
         code=activity.code,
         symbol=activity.symbol,
-        quantity_shares=activity.quantity_shares,
-        amount_usd=activity.amount_usd,
+        quantity_shares=as_sent(activity.quantity_shares),
+        amount_usd=as_sent(activity.amount_usd),
         occurred_at=activity.at,
     )
