@@ -71,7 +71,7 @@ browser:  ## install Chromium for the browser tests, if there is none
 lock: setup  ## choose the newest versions that pyproject.toml allows and write every lock (no index URL, no host)
 	$(COMPILE) --group bootstrap --output-file requirements/uv.txt
 	$(COMPILE) --group market-data --no-deps --output-file requirements/market_data.txt
-	$(COMPILE) pyproject.toml --group local --group dev --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --group local --group research --group dev --output-file requirements/dev.txt
 	$(MAKE) --no-print-directory sam-lock
 
 clean:  ## remove what make makes; the demo's state stays (make demo RESET=1 begins again)

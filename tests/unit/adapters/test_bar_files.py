@@ -4,6 +4,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,12 +48,10 @@ def test_a_price_is_the_float_of_its_text(tmp_path_factory: pytest.TempPathFacto
 
 
 def test_parquet_gives_the_same_panel_as_csv(tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas", reason="pandas is a dependency")
-    pytest.importorskip("pyarrow", reason="without it a Parquet file is refused, which another test shows")
     for name in ("csv", "parquet"):
         (tmp_path / name).mkdir()
     (tmp_path / "csv" / "AAA.csv").write_text(GOOD)
-    table = pandas.read_csv(tmp_path / "csv" / "AAA.csv", parse_dates=["date"])
+    table = pd.read_csv(tmp_path / "csv" / "AAA.csv", parse_dates=["date"])
     table.to_parquet(tmp_path / "parquet" / "AAA.parquet")
     one, other = read_bar_folder(tmp_path / "csv"), read_bar_folder(tmp_path / "parquet")
     assert one.sha256() == other.sha256()

@@ -1,0 +1,198 @@
+"""What a backtest has to keep: no future, the same again, costs paid and counted, delistings, splits, limits of size."""
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from closebell.backtest.records import BacktestRecords, ClosedBy
+from closebell.backtest.run import Costs, default_parameters, run_backtest, span_of, voted_by
+from closebell.backtest.summary import summary_of, trades_sha256
+from closebell.model.errors import ConfigurationError, DataError
+from closebell.model.panel import FIELDS, BarPanel
+from closebell.model.parameters import ExitTerms, ParameterSet, RiskLimits
+from closebell.simulation.bar_market import BarMarket, hours_of
+from tests.unit.backtest.markets import CALENDAR, market_of, parameters_of, seeded_panel
+
+CASH = Decimal(100_000)
+
+
+def traded(
+    panel: BarPanel, parameters: ParameterSet | None = None, costs: Costs | None = None, market: BarMarket | None = None
+) -> BacktestRecords:
+    chosen = costs or Costs()
+    return run_backtest(
+        market or market_of(panel, f"{chosen.spread_frac}"), parameters or parameters_of(panel, "momentum", "rsi"),
+        chosen.options(CASH),
+    )
+
+
+def dates(panel: BarPanel) -> list[date]:
+    found: list[date] = panel.sessions.astype(object).tolist()
+    return found
+
+
+def test_the_same_bars_give_the_same_fingerprint_and_other_bars_another() -> None:
+    panel = seeded_panel(1, 300, 8)
+    first, again, other = traded(panel), traded(panel), traded(seeded_panel(2, 300, 8))
+    assert first == again
+    assert trades_sha256(first.trades) == summary_of(again)["trades_sha256"] != trades_sha256(other.trades)
+
+
+@pytest.mark.parametrize("cut", [255, 280])
+def test_nothing_that_comes_later_changes_what_was_done_before(cut: int) -> None:
+    """Every bar after the cut is replaced; orders sent up to the cut's open, and the equity until then, stay as they were."""
+    panel = seeded_panel(3, 310, 8)
+    generator = np.random.default_rng(9)
+    changed = {field: getattr(panel, field).copy() for field in FIELDS}
+    factor = np.exp(generator.normal(0.0, 0.05, (len(panel.sessions) - cut, len(panel.symbols))))
+    for field in FIELDS[:4]:
+        changed[field][cut:] = np.round(changed[field][cut:] * factor, 2)
+    before, after = traded(panel), traded(replace(panel, **changed))  # type: ignore[arg-type]  # a dict of the panel's fields
+    day = dates(panel)[cut]
+    assert [row for row in before.equity if row.session < day] == [row for row in after.equity if row.session < day]
+    assert [order.order_id for order in before.orders if order.session < day] == [
+        order.order_id for order in after.orders if order.session < day
+    ]
+    assert before.equity != after.equity
+
+
+def test_costs_are_paid_by_the_account_and_shown_beside_it() -> None:
+    panel = seeded_panel(4, 320, 8)
+    free = traded(panel)
+    dear = traded(panel, costs=Costs(slippage_bps=Decimal(20), commission_an_order_usd=Decimal("2.5")))
+    assert {trade.spread_cost_usd for trade in free.trades} == {0}
+    summary = summary_of(dear)
+    assert summary["commission_usd"] == pytest.approx(2.5 * sum(order.filled_shares > 0 for order in dear.orders))
+    assert summary["spread_cost_usd"] > 0
+    assert summary["gross_final_equity_usd"] - summary["final_equity_usd"] == pytest.approx(summary["cost_usd"], abs=0.01)
+    assert sum(trade.gross_pnl_usd - trade.pnl_usd for trade in dear.trades) == pytest.approx(Decimal(str(summary["cost_usd"])))
+    assert sum(trade.pnl_usd for trade in dear.trades) == dear.equity[-1].equity_usd - CASH
+
+
+def test_a_symbol_that_is_delisted_is_paid_out_at_its_last_close_and_marked() -> None:
+    panel = seeded_panel(5, 320, 4)
+    records = traded(panel)
+    victim = next(trade for trade in records.trades if trade.held_sessions >= 2 and trade.closed_by is ClosedBy.TIME_STOP)
+    last, column = dates(panel).index(victim.opened_session), panel.symbols.index(victim.symbol)
+    shortened = {field: getattr(panel, field).copy() for field in FIELDS}
+    for field in FIELDS:
+        shortened[field][last + 1 :, column] = np.nan
+    gone = replace(panel, **shortened)  # type: ignore[arg-type]  # as above
+    paid_out = next(trade for trade in traded(gone).trades if trade.trade_id.split("@")[0] == victim.trade_id.split("@")[0])
+    assert paid_out.closed_by is ClosedBy.DELISTED
+    assert paid_out.exit_price_usd == Decimal(repr(float(panel.close[last, column])))
+    assert paid_out.closed_session == dates(panel)[last + 1]
+
+
+def test_what_is_held_at_the_end_is_sold_at_the_last_close_and_marked() -> None:
+    panel = seeded_panel(1, 300, 8)
+    records = traded(panel, costs=Costs(slippage_bps=Decimal(10)))
+    ended = [trade for trade in records.trades if trade.closed_by is ClosedBy.END]
+    assert ended
+    assert records.equity[-1].positions_count == 0
+    for trade in ended:
+        close = float(panel.close[-1, panel.symbols.index(trade.symbol)])
+        assert float(trade.exit_price_usd) == pytest.approx(close * (1 - 0.001), abs=2e-4)
+
+
+def test_an_unadjusted_split_with_its_ratio_trades_as_the_adjusted_bars_do() -> None:
+    """Two for one in the middle: the same decisions, the same money; the shares before it are half as many."""
+    panel = seeded_panel(6, 320, 4)
+    row = 290
+    raw = {field: getattr(panel, field).copy() for field in FIELDS}
+    for field in FIELDS[:4]:
+        raw[field][:row, 1] *= 2
+    raw["volume"][:row, 1] /= 2
+    unadjusted = replace(panel, **raw)  # type: ignore[arg-type]  # as above
+    split = {panel.symbols[1]: {dates(panel)[row]: 2.0}}
+    market = BarMarket(unadjusted, hours_of(CALENDAR, panel), splits=split)
+    parameters = parameters_of(panel, "momentum", exits=ExitTerms(time_stop_sessions=9, minimum_hold_sessions=9))
+    adjusted, divided = traded(panel, parameters), traded(unadjusted, parameters, market=market)
+    shown = [(trade.symbol, trade.opened_session, trade.closed_session, trade.closed_by) for trade in adjusted.trades]
+    assert shown == [(trade.symbol, trade.opened_session, trade.closed_session, trade.closed_by) for trade in divided.trades]
+    assert float(divided.equity[-1].equity_usd) == pytest.approx(float(adjusted.equity[-1].equity_usd), rel=2e-3)
+
+
+def test_more_than_a_print_offers_is_filled_in_part() -> None:
+    panel = seeded_panel(7, 320, 6)
+    thin = replace(panel, volume=np.full(panel.volume.shape, 40_000.0))
+    limits = RiskLimits(volume_share_frac_max=Decimal("0.05"))
+    records = traded(thin, parameters_of(thin, "momentum", limits=limits), Costs(capacity_frac=Decimal("0.002")))
+    entries = [order for order in records.orders if order.side == "buy" and order.quantity_shares > 80]
+    assert entries
+    assert all(order.filled_shares == 80 for order in entries)
+
+
+def test_a_close_only_source_fills_at_the_next_close() -> None:
+    panel = seeded_panel(8, 300, 6)
+    blank = np.full(panel.close.shape, np.nan)
+    closes = replace(panel, open=blank, high=blank, low=blank, volume=blank)
+    records = traded(closes)
+    assert records.trades
+    for trade in records.trades:
+        row, column = dates(panel).index(trade.opened_session), panel.symbols.index(trade.symbol)
+        assert trade.entry_price_usd == Decimal(repr(float(panel.close[row, column])))
+
+
+def test_a_missing_bar_neither_trades_nor_breaks_anything() -> None:
+    panel = seeded_panel(9, 320, 6)
+    holes = {field: getattr(panel, field).copy() for field in FIELDS}
+    missing = np.random.default_rng(1).random(panel.close.shape) < 0.01
+    for field in FIELDS:
+        holes[field][missing] = np.nan
+    records = traded(replace(panel, **holes))  # type: ignore[arg-type]  # as above
+    filled = [(dates(panel).index(trade.opened_session), panel.symbols.index(trade.symbol)) for trade in records.trades]
+    assert not any(missing[place] for place in filled)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "words"),
+    [
+        (date(2030, 1, 1), None, "the span from 2030-01-01 to"),
+        (date(2012, 12, 1), date(2012, 1, 5), "the span from 2012-12-01 to 2012-01-05 is empty"),
+    ],
+)
+def test_a_span_without_sessions_is_an_error(first: date, last: date | None, words: str) -> None:
+    panel = seeded_panel(1, 300, 3)
+    with pytest.raises(ConfigurationError, match=words):
+        span_of(market_of(panel), parameters_of(panel, "rsi"), first, last)
+
+
+def test_too_little_history_says_how_much_is_needed() -> None:
+    panel = seeded_panel(1, 30, 3)
+    with pytest.raises(ConfigurationError, match="the bars cover 30 sessions; the strategies look back"):
+        traded(panel)
+
+
+def test_a_universe_without_bars_is_an_error_and_one_absent_symbol_a_note() -> None:
+    panel = seeded_panel(1, 300, 4)
+    parameters = parameters_of(panel, "momentum")
+    with pytest.raises(DataError, match="the bars have none of the 4 symbols"):
+        traded(panel, parameters, market=market_of(replace(panel, symbols=("A", "B", "C", "D"))))
+    records = traded(panel, parameters, market=market_of(replace(panel, symbols=("A", *panel.symbols[1:]))))
+    assert any("no bars of S00: skipped" in warning for warning in records.warnings)
+
+
+def test_bars_alone_are_enough_of_a_configuration() -> None:
+    panel = seeded_panel(1, 300, 4)
+    parameters = default_parameters(panel, ("rsi",))
+    assert (parameters.strategies, parameters.votes_to_act_count_min) == (("rsi",), 1)
+    with pytest.raises(ConfigurationError, match="strategy 'rsy' does not exist"):
+        voted_by(parameters, ("rsy",))
+
+
+@pytest.mark.parametrize(
+    ("costs", "words"),
+    [
+        ({"slippage_bps": Decimal(-1)}, "slippage_bps is -1: a cost is not negative"),
+        ({"capacity_frac": Decimal(0)}, "capacity_frac is 0: it is above 0 and at most 1"),
+    ],
+)
+def test_costs_that_make_no_sense_are_refused(costs: dict[str, Decimal], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        Costs(**costs)
+    with pytest.raises(ConfigurationError, match="cash is 0 USD"):
+        Costs().options(Decimal(0))
