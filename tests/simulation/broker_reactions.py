@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from closebell.model.books import Break, BreakKind, Trade
-from closebell.model.decision import ExitRule
+from closebell.model.decision import Denial, ExitRule
 from closebell.model.operations import HALT_KEY, Alert, Halt, RunRecord, RunState
 from closebell.model.orders import OrderLeg, OrderRecord, OrderState, OrderTransition
 from closebell.rehearsal.desk_days import DeskDays
@@ -83,6 +83,24 @@ def stopped_out(days: DeskDays) -> bool:
     return any(one.exit_rule is ExitRule.STOP and one.return_frac < -0.03 for one in days.raw.all_of(Trade))
 
 
+def halts_on_the_day(days: DeskDays) -> bool:
+    """A fall of everything at once costs more than a day may, and stops the desk."""
+    return told_of("The desk is halted", "below the day's start")(days)
+
+
+def enters_by_a_limit(days: DeskDays) -> bool:
+    """Entries rest for the day at a price of ours, and what they buy is bought at that price or below."""
+    entries = [one for one in days.raw.all_of(OrderRecord) if one.leg is OrderLeg.ENTRY and one.limit_price_usd]
+    assert all((one.filled_average_price_usd or 0) <= (one.limit_price_usd or 0) for one in entries)
+    return any(one.filled_quantity_shares for one in entries)
+
+
+def waits_for_the_next_minute(days: DeskDays) -> bool:
+    """A morning without requests fails and is repeated, or leaves entries out: what is kept is for exits."""
+    denied = any(one.reason.startswith("rate budget") for one in days.raw.all_of(Denial))
+    return denied or days.outcomes["place_orders RateLimited"] > 0
+
+
 SOMETIMES_SEEN: dict[str, Reaction] = {
     "same_id_other_parameters": halts_and_gives_way,
     "shares_held": sold_once_after_a_refusal,
@@ -95,6 +113,9 @@ SOMETIMES_SEEN: dict[str, Reaction] = {
     "rate_limited": failed_and_went_on,
     "broker_unavailable": failed_and_went_on,
     "gap_through_stop": stopped_out,
+    "sharp_down_day": halts_on_the_day,
+    "limit_entries": enters_by_a_limit,
+    "busy_minute": waits_for_the_next_minute,
 }
 """At least one of the seeds shows it."""
 

@@ -5,7 +5,7 @@ import pytest
 from tests.simulation.rehearsed import played, told
 
 INVISIBLE = (
-    "killed_at_any_line", "duplicate_invocation", "overlapping_invocation", "timeout_after_acceptance",
+    "killed_at_any_line", "duplicate_invocation", "overlapping_invocation", "three_at_once", "timeout_after_acceptance",
     "gateway_timeout_then_accepted", "fills_duplicated", "list_omits_order", "notifier_down",
     "skewed_clock", "limits_typo", "hostile_news", "news_down",
 )  # fmt: skip

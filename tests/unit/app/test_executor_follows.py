@@ -29,6 +29,15 @@ def test_a_state_that_the_table_does_not_know_is_books_disagree() -> None:
     assert str(raised.value) == f"order {stored.record.client_order_id} went from intent to filled: so it seems"
 
 
+def test_an_order_that_another_run_has_moved_on_is_a_lost_race_and_halts_nothing() -> None:
+    """Nested runs: this one read the intent, another one sent the order meanwhile, the broker shows it taken."""
+    bench = Bench()
+    stored = bench.with_order(OrderState.INTENT)
+    bench.executor.move(bench.executor.move(stored, OrderState.SUBMITTING, "about to be sent"), OrderState.ACCEPTED, "taken")
+    with pytest.raises(JournalConflict, match="was moved on by another run"):
+        bench.executor.follow(stored, shown(stored.record))
+
+
 def test_what_has_not_changed_is_not_written_and_what_has_is_written_once() -> None:
     bench = Bench(now=NOW + timedelta(minutes=5))
     stored = bench.with_order(OrderState.ACCEPTED, venue_order_id="v1")

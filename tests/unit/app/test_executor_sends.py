@@ -1,5 +1,6 @@
 """Sending alone: every answer of the broker to an order that is placed or left in flight, with the evidence that is kept."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -261,11 +262,12 @@ def test_a_sale_of_a_single_share_is_not_sent_again_when_there_is_none() -> None
     assert bench.broker.submitted == []
 
 
-@pytest.mark.parametrize(("power", "blocked", "is_sent"), [("1050", False, True), ("1049", False, False), ("9999", True, False)])
-def test_a_buy_is_sent_again_only_while_the_account_can_pay_for_it(power: str, blocked: bool, is_sent: bool) -> None:
-    bench = Bench(ScriptedBroker(on_submit=OutcomeUnknown("lost"), buying_power_usd=D(power), trading_blocked=blocked))
-    bench.executor.resolve(bench.with_order(OrderState.UNKNOWN, sent_count=1))
-    assert bool(bench.broker.submitted) is is_sent
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_what_keeps_an_entry_from_being_sent_again_keeps_back_no_sale(side: Side) -> None:
+    bench = Bench(ScriptedBroker(on_submit=OutcomeUnknown("lost"), held_shares=D(10)))
+    leg = OrderLeg.ENTRY if side is Side.BUY else OrderLeg.EXIT
+    stored = bench.with_order(OrderState.UNKNOWN, intent(side, leg), sent_count=1)
+    assert replace(bench.executor, may_repeat=lambda _: False).resolve(stored).record.sent_count == 1 + (side is Side.SELL)
 
 
 @pytest.mark.parametrize("side", [Side.BUY, Side.SELL])

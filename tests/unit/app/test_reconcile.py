@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from closebell.app.desk import load_desk
-from closebell.model.books import Break, Consequence, Lot, Position, PositionState
+from closebell.model.books import RECENT_ACTIVITIES_COUNT, Break, Consequence, Lot, Position, PositionState
 from closebell.model.broker import Side
 from closebell.model.decision import ExitRule
 from closebell.model.instruments import Market
@@ -184,6 +184,18 @@ def test_fills_listed_twice_and_out_of_order_are_booked_once_each() -> None:
     desk.reconcile(TUESDAY, "09:05")
     desk.reconcile(TUESDAY, "09:10")
     assert {symbol: position.external_shares for symbol, position in positions(desk).items()} == {"AAA": D(7), "BBB": D(2)}
+
+
+def test_a_fill_listed_behind_newer_ones_is_not_booked_again_once_the_cursors_window_has_passed_it() -> None:
+    desk = SmallDesk({"AAA": ["100", "100"], "BBB": ["50", "50"]})
+    for _ in range(RECENT_ACTIVITIES_COUNT + 1):
+        desk.exchange.trade_manually("AAA", Side.BUY, D(1))
+    desk.reconcile(TUESDAY, "09:05")
+    for _ in range(3):
+        desk.exchange.trade_manually("BBB", Side.BUY, D(1))
+    listed = desk.broker.activities
+    desk.broker.activities = lambda after: [*listed(after)[1:], *listed(after)[:1]]
+    assert desk.reconcile(TUESDAY, "09:10").counts["fills"] == 3
 
 
 def test_a_fill_listed_late_is_booked_when_it_comes() -> None:

@@ -4,7 +4,7 @@ from closebell.app.explain import find_decisions
 from closebell.app.replay import Discrepancy, Replayed, replay_session, stored_plans
 from closebell.model.decision_document import DecisionDocument
 from closebell.model.instruments import Market
-from closebell.model.panel import BarPanel
+from closebell.model.panel import FIELDS, BarPanel
 from tests.unit.app.evening import Evening
 
 
@@ -38,9 +38,7 @@ def test_a_document_as_text_is_the_same_document() -> None:
 
 def test_other_bars_are_named_by_their_fingerprint_and_by_what_they_change() -> None:
     _, document, panel = decided()
-    falling = BarPanel(
-        panel.sessions, panel.symbols, *(getattr(panel, field)[::-1].copy() for field in ("open", "high", "low", "close", "volume"))
-    )
+    falling = BarPanel(panel.sessions, panel.symbols, *(getattr(panel, field)[::-1].copy() for field in FIELDS))
     found = replayed(document, falling).discrepancies
     assert {one.field for one in found} >= {"input_sha256", "votes", "outcome"}
 

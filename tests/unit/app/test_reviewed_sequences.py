@@ -1,5 +1,6 @@
 """Sequences of events that once went wrong: each test tells one, and what must come of it."""
 
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -8,11 +9,15 @@ import pytest
 
 from closebell.app.control import halt_desk
 from closebell.app.desk import load_desk
-from closebell.model.books import PositionState
+from closebell.model.books import Break, PositionState
 from closebell.model.broker import OrderRequest, OrderType, Side, TimeInForce, VenueOrder, VenueStatus
+from closebell.model.decision import ExitRule
 from closebell.model.errors import BrokerKeyRefused, BrokerUnavailable, OutcomeUnknown, RateLimited, RunRefused
 from closebell.model.instruments import Market
 from closebell.model.operations import UndeliveredAlert
+from closebell.model.orders import LiveOrder, OrderRecord, OrderState, order_key
+from closebell.ports.journal import Remove, Replace, key_of
+from closebell.simulation.matching import Execution
 from closebell.simulation.simulated_broker import SimulatedBroker
 from tests.unit.app.small_desk import SmallDesk, bought, entry, leave, new_york, positions, trades
 
@@ -145,6 +150,60 @@ def test_a_stop_the_owner_cancels_twice_is_rested_once_more_and_then_asked_about
     assert len(rested) == 4, "two pairs of target and stop: the first and one more"
 
 
+def test_a_stop_that_sold_a_part_before_it_was_taken_away_counts_as_taken_away() -> None:
+    desk = bought(TUESDAY, ["100", "100", "100"])
+    desk.plan(WEDNESDAY)
+    for at in ("09:35", "09:40"):
+        (target,) = (order for order in desk.exchange.floor.orders.all_live() if order.parent is None)
+        desk.exchange.floor.fill(target, D(2), Execution(D(108), is_maker=True), desk.exchange.now)
+        desk.exchange.cancel(target.venue_order_id)
+        desk.reconcile(WEDNESDAY, at)
+    assert (desk.shares("AAA"), subjects(desk)) == (D(6), ["AAA is unprotected"])
+
+
+def test_a_stop_in_doubt_is_told_in_the_second_cycle_though_the_first_came_late() -> None:
+    class DeafToSales(SimulatedBroker):
+        def submit(self, request: OrderRequest) -> VenueOrder:
+            if request.side is Side.SELL:
+                raise OutcomeUnknown("connect timeout")
+            return super().submit(request)
+
+    desk = SmallDesk({"AAA": ["100", "100"]}, lambda broker: DeafToSales(broker.exchange))
+    desk.plan(TUESDAY, entry(TUESDAY, "AAA"))
+    desk.place(TUESDAY)
+    desk.exchange.advance(new_york(TUESDAY, "16:03"))
+    desk.reconcile(TUESDAY, "16:00")
+    assert subjects(desk) == []
+    desk.reconcile(TUESDAY, "16:05")
+    assert subjects(desk) == ["AAA may be unprotected"]
+
+
+def test_a_sale_that_a_restored_table_does_not_explain_is_told() -> None:
+    desk = bought(TUESDAY, ["100", "100", "100"])
+    before = load_desk(desk.memory).positions["AAA"].record
+    desk.plan(WEDNESDAY, leave(WEDNESDAY, "AAA"))
+    desk.place(WEDNESDAY)
+    desk.reconcile(WEDNESDAY, "09:05")
+    desk.memory.commit([Replace(before, load_desk(desk.memory).positions["AAA"].version)])
+    desk.reconcile(WEDNESDAY, "09:10")
+    assert subjects(desk) == ["AAA has no stop"]
+    desk.reconcile(WEDNESDAY, "16:05")
+    assert (desk.shares("AAA"), len(trades(desk))) == (D(0), 1)
+
+
+def test_an_order_whose_pointer_is_lost_is_taken_back_six_days_later_though_it_is_no_longer_listed() -> None:
+    desk = bought(TUESDAY, ["100"] * 6)
+    ((order_id, _),) = load_desk(desk.memory).orders.items()
+    pointer = desk.memory.read(LiveOrder(client_order_id=order_id).key, LiveOrder)
+    assert pointer is not None
+    desk.memory.commit([Remove(pointer.record.key, pointer.version)])
+    desk.exchange.cancel_all()
+    desk.reconcile(date(2018, 10, 8), "09:35")
+    stop = desk.memory.read(order_key(order_id), OrderRecord)
+    assert stop is not None
+    assert stop.record.state is OrderState.CANCELED
+
+
 def test_an_owners_order_that_holds_the_shares_is_told_once_a_session() -> None:
     desk = bought(TUESDAY, ["100", "100", "100"])
     desk.plan(WEDNESDAY, leave(WEDNESDAY, "AAA"))
@@ -200,7 +259,7 @@ def test_a_break_is_told_before_the_books_are_repaired(monkeypatch: pytest.Monke
     commit = desk.memory.commit
 
     def killed_at_the_repair(changes: Any) -> None:
-        if any(getattr(change, "key", None) and "POSITION" in change.key.sort for change in changes):
+        if any(key_of(change).sort.startswith("POSITION#") for change in changes):
             raise KeyboardInterrupt
         commit(changes)
 
@@ -209,6 +268,31 @@ def test_a_break_is_told_before_the_books_are_repaired(monkeypatch: pytest.Monke
         desk.reconcile(WEDNESDAY, "09:35")
     waiting = [item.record for item in desk.memory.query("book", "DESK", "OUTBOX#")]
     assert ["1 phantom" in alert.alert.subject for alert in waiting if isinstance(alert, UndeliveredAlert)] == [True]
+
+
+def test_a_position_that_is_gone_is_dropped_in_the_second_run_and_not_before() -> None:
+    desk = bought(TUESDAY, ["100", "100", "100"])
+    desk.exchange.floor.book.take_shares("AAA", D(10))
+    desk.exchange.floor.book.cash_usd += 1000
+    desk.reconcile(WEDNESDAY, "09:35")
+    assert positions(desk)["AAA"].state is PositionState.DISPUTED
+    desk.reconcile(WEDNESDAY, "09:40")
+    assert (positions(desk), trades(desk)) == ({}, [])
+
+
+def test_a_sale_by_hand_that_is_listed_late_closes_the_position_as_a_trade(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = bought(TUESDAY, ["100", "100", "110"])
+    desk.plan(WEDNESDAY)
+    listed = desk.broker.activities("")
+    with monkeypatch.context() as lagging:
+        lagging.setattr(desk.broker, "activities", lambda after: [one for one in listed if one.activity_id > after])
+        desk.exchange.advance(new_york(WEDNESDAY, "09:34"))
+        desk.exchange.trade_manually("AAA", Side.SELL, D(10))
+        desk.reconcile(WEDNESDAY, "09:35")
+    assert positions(desk)["AAA"].state is PositionState.DISPUTED
+    desk.reconcile(WEDNESDAY, "09:40")
+    assert positions(desk) == {}
+    assert [(trade.exit_rule, trade.quantity_shares) for trade in trades(desk)] == [(ExitRule.MANUAL, D(10))]
 
 
 def test_an_empty_position_list_stops_the_morning_too() -> None:
@@ -249,3 +333,41 @@ def test_a_halt_between_the_check_and_the_order_stops_the_order(monkeypatch: pyt
     desk.place(TUESDAY)
     assert halted
     assert desk.sent() == []
+
+
+def test_an_exit_that_cannot_go_on_is_told_even_when_the_run_ends_at_the_dispute(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = bought(TUESDAY, ["100", "100", "100"])
+    desk.exchange.set_tradable("AAA", False)
+    desk.plan(WEDNESDAY, leave(WEDNESDAY, "AAA"))
+    desk.place(WEDNESDAY)
+    commit = desk.memory.commit
+
+    def lost_at_the_dispute(changes: Any) -> None:
+        commit(changes)
+        if any("disputed" in str(getattr(change, "record", "")) for change in changes):
+            raise OutcomeUnknown("the transaction's answer was lost")
+
+    monkeypatch.setattr(desk.memory, "commit", lost_at_the_dispute)
+    for at in ("09:05", "09:10", "09:15", "09:20"):
+        with suppress(OutcomeUnknown):
+            desk.reconcile(WEDNESDAY, at)
+    desk.reconcile(WEDNESDAY, "09:25")
+    assert positions(desk)["AAA"].state is PositionState.DISPUTED
+    assert subjects(desk).count("AAA cannot be sold") == 1
+
+
+def test_the_owners_trade_is_told_with_the_brokers_shares_though_the_list_is_empty() -> None:
+    """In a symbol with an order in doubt nothing is compared, so that no second reading mends the first."""
+
+    class DeafToOrders(SimulatedBroker):
+        def submit(self, request: OrderRequest) -> VenueOrder:
+            raise OutcomeUnknown("connect timeout")
+
+    desk = SmallDesk({"AAA": ["100", "100"]}, lambda broker: DeafToOrders(broker.exchange))
+    desk.plan(TUESDAY, entry(TUESDAY, "AAA"))
+    desk.place(TUESDAY)
+    desk.exchange.trade_manually("AAA", Side.BUY, D(19))
+    desk.broker.positions = list
+    desk.reconcile(TUESDAY, "09:05")
+    found = [item.record for item in desk.memory.query("journal", f"BREAK#{TUESDAY}")]
+    assert [(one.ours_shares, one.theirs_shares) for one in found if isinstance(one, Break)] == [(D(0), D(19))]

@@ -47,12 +47,14 @@ class Bookkeeper:
     cursor: Stored[LedgerCursor] | None
     external_symbols: set[str] = field(default_factory=set)
     orphans: dict[str, str] = field(default_factory=dict)
+    booked_ids: set[str] = field(default_factory=set)
     booked_count: int = 0
     alerts_count: int = 0
 
     @classmethod
     def of(cls, desk: Desk, journal: Journal, broker: Broker) -> "Bookkeeper":
-        return cls(journal, broker, desk.sectors, dict(desk.positions), dict(desk.orders), desk.cursor)
+        booked_ids = set(desk.cursor.record.recent_ids) if desk.cursor else set()
+        return cls(journal, broker, desk.sectors, dict(desk.positions), dict(desk.orders), desk.cursor, booked_ids=booked_ids)
 
     @property
     def after_activity_id(self) -> str:
@@ -62,11 +64,12 @@ class Bookkeeper:
     def book(self, activity: VenueFill | CashActivity, recorded_at: datetime) -> None:
         """Book one activity, in one transaction; one that is booked already changes nothing.
 
+        The cursor alone does not know that: its window moves on while the rest of a disordered reading is still to come.
         Raises JournalConflict when another run booked it first.
         """
-        before = self.cursor.record if self.cursor else LedgerCursor(recent_ids=(), recorded_at=recorded_at)
-        if activity.activity_id in before.recent_ids:
+        if activity.activity_id in self.booked_ids:
             return
+        before = self.cursor.record if self.cursor else LedgerCursor(recent_ids=(), recorded_at=recorded_at)
         changes: list[Change] = []
         if isinstance(activity, VenueFill):
             changes += self._book_fill(activity)
@@ -80,6 +83,7 @@ class Bookkeeper:
         changes.append(Replace(cursor, self.cursor.version) if self.cursor else Create(cursor))
         self.journal.commit(changes)
         self.cursor = Stored(cursor, self.cursor.version + 1 if self.cursor else 1)
+        self.booked_ids.add(activity.activity_id)
         self._advance_versions(changes)
 
     def charge_asset_fee(self, symbol: str, fee_shares: Decimal) -> None:

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from closebell.app.alerts import alert_changes
 from closebell.app.control import halt_desk
-from closebell.app.venue_reading import Gone, are_gone
+from closebell.app.venue_reading import Gone, are_gone, lacks_positions
 from closebell.app.venue_sync import VenueSync
 from closebell.books.reconciliation import FEWER_THAN_OURS, Difference, asset_fees, compare_positions, unknown_orders
 from closebell.model.books import Break, BreakKind, Consequence, Fill, PositionState
@@ -21,7 +21,8 @@ from closebell.model.record import Key
 from closebell.ports.journal import Create
 
 NOT_LISTED = "the broker does not list it and its account cannot tell: disputed, nothing is sold"
-QUANTITY_DISPUTES = frozenset({NOT_LISTED, FEWER_THAN_OURS})
+GONE_AT_FIRST_SIGHT = "the broker holds none of it: dropped in the next reconciliation unless its sale is listed by then"
+QUANTITY_DISPUTES = frozenset({NOT_LISTED, GONE_AT_FIRST_SIGHT, FEWER_THAN_OURS})
 
 
 def settle_differences(sync: VenueSync, session: date) -> int:
@@ -75,21 +76,24 @@ def require_whole_positions(sync: VenueSync) -> None:
 
 
 def _without_lost_rows(sync: VenueSync, differences: Sequence[Difference]) -> list[Difference]:
-    """The differences as they may be acted on: a position that the broker's fills back is dropped only when it is surely gone.
+    """The differences as they may be acted on: a position that fills back is dropped when it is surely gone, in a second run.
 
-    Where the account's numbers cannot tell, it is disputed instead: frozen, kept, and taken back when the list has it again.
+    Until then it is disputed: frozen, kept, and taken back when the list has it again. A sale by hand that is listed late closes
+    it with its profit; dropped at once, that would be lost.
     """
     missing = [one.found for one in differences if one.found.theirs_shares < one.found.ours_shares]
     gone = are_gone(sync.reading, sum((_cost_usd(sync, found) for found in missing), Decimal(0))) if missing else Gone.SURELY
-    return [
-        _disputed(sync, one) if gone is Gone.PERHAPS and one.position is None and _is_backed(sync, one.found.symbol) else one
-        for one in differences
-    ]
+    return [_patient(sync, one, gone) if one.position is None else one for one in differences]
 
 
-def _disputed(sync: VenueSync, difference: Difference) -> Difference:
+def _patient(sync: VenueSync, difference: Difference, gone: Gone) -> Difference:
+    """The dispute that comes before a position is dropped; the drop when there is nothing to wait for."""
     position = sync.keeper.positions[difference.found.symbol].record
-    return Difference(difference.found, position.model_copy(update={"state": PositionState.DISPUTED, "note": NOT_LISTED}))
+    is_second_sight = position.state is PositionState.DISPUTED and position.note == GONE_AT_FIRST_SIGHT
+    if (gone is Gone.SURELY and is_second_sight) or not _is_backed(sync, position.symbol):
+        return difference
+    note = GONE_AT_FIRST_SIGHT if gone is Gone.SURELY else NOT_LISTED
+    return Difference(difference.found, position.model_copy(update={"state": PositionState.DISPUTED, "note": note}))
 
 
 def _is_backed(sync: VenueSync, symbol: str) -> bool:
@@ -132,18 +136,26 @@ def _orphans(sync: VenueSync, session: date) -> list[Break]:
 
 
 def _explained(sync: VenueSync, symbol: str, session: date, consequence: Consequence, note: str) -> Break:
-    stored, venue = sync.keeper.positions.get(symbol), sync.venue_position(symbol)
+    stored = sync.keeper.positions.get(symbol)
     owned = stored.record.quantity_shares if stored else Decimal(0)
     return Break(
         session=session,
         break_kind=BreakKind.QUANTITY_DIFFERS if owned else BreakKind.UNKNOWN_POSITION,
         symbol=symbol,
         ours_shares=owned,
-        theirs_shares=venue.quantity_shares if venue else Decimal(0),
+        theirs_shares=_held_shares(sync, symbol),
         consequence=consequence,
         detected_at=sync.now,
         note=note,
     )
+
+
+def _held_shares(sync: VenueSync, symbol: str) -> Decimal:
+    """What the broker holds by its list; where that is not whole and lacks the symbol, what the broker's trades add up to."""
+    venue, stored = sync.venue_position(symbol), sync.keeper.positions.get(symbol)
+    if venue is None and stored is not None and lacks_positions(sync.reading):
+        return stored.record.quantity_shares + stored.record.external_shares
+    return venue.quantity_shares if venue else Decimal(0)
 
 
 def _strangers(sync: VenueSync, session: date) -> list[Break]:

@@ -45,14 +45,14 @@ _STATE_OF_STATUS = {
 class Executor:
     """Places, resolves and cancels orders. `now` is the broker's time at the start of the run.
 
-    An entry in doubt is sent again only while it is at most `position_weight_frac_max` of the equity as it is by then.
+    An entry in doubt is sent again only while `may_repeat` says so: it is to pass what it passed the first time.
     """
 
     journal: Journal
     broker: Broker
     now: datetime
     shown: dict[str, VenueOrder] = field(default_factory=dict)
-    position_weight_frac_max: Decimal = Decimal(1)
+    may_repeat: Callable[[OrderRecord], bool] = lambda _: True
 
     def place(self, order: OrderRecord, also: Sequence[Change] = ()) -> Stored[OrderRecord]:
         """Place an order that may have been placed before: the id decides.
@@ -106,15 +106,12 @@ class Executor:
         raise BooksDisagree(_difference(stored.record, other))
 
     def _resend(self, stored: Stored[OrderRecord]) -> Stored[OrderRecord]:
-        """Send again what an earlier run meant: a sale only while the shares, a buy only while the money is still there."""
+        """Send again what an earlier run meant: a sale only while the shares are there, a buy only while it fits the limits."""
         order = stored.record
         if order.side is Side.SELL:
             held = next((one.quantity_shares for one in self.broker.positions() if one.symbol == order.symbol), Decimal(0))
             return stored if held < order.quantity_shares else self._send(stored)
-        account = self.broker.account()
-        affordable = min(account.buying_power_usd, account.equity_usd * self.position_weight_frac_max)
-        fits = order.reserved_usd <= affordable and not account.trading_blocked
-        return self._send(stored) if fits else stored
+        return self._send(stored) if self.may_repeat(order) else stored
 
     def follow(self, stored: Stored[OrderRecord], venue: VenueOrder) -> Stored[OrderRecord]:
         """Take over what the broker shows of an order of ours; one that the owner replaced goes on in its newest form.
@@ -184,7 +181,10 @@ class Executor:
         update: Mapping[str, object] | None = None,
         conditions: Sequence[Change] = (),
     ) -> Stored[OrderRecord]:
-        """Write a step of an order's life with its evidence; a step the table does not know is BooksDisagree."""
+        """Write a step of an order's life with its evidence.
+
+        Raises BooksDisagree for a step that the table does not know, JournalConflict when another run has moved the order on.
+        """
         order = stored.record
         changed = order.model_copy(update={**(update or {}), "state": state})
         if changed == order:
@@ -193,10 +193,17 @@ class Executor:
         changes: list[Change] = [Replace(changed, stored.version), *conditions]
         if state is not order.state:
             if state not in NEXT_STATES[order.state]:
+                self._require_unmoved(stored)
                 raise BooksDisagree(f"order {order.client_order_id} went from {order.state} to {state}: {evidence}")
             changes.append(_transition(order, order.state, state, stored.version + 1, evidence))
         self.journal.commit(changes)
         return Stored(changed, stored.version + 1)
+
+    def _require_unmoved(self, stored: Stored[OrderRecord]) -> None:
+        """A step that is impossible from what this run has read may be plain from what another has written since: a lost race."""
+        now = self.journal.read(stored.record.key, OrderRecord)
+        if now is None or now.version != stored.version:
+            raise JournalConflict(f"order {stored.record.client_order_id} was moved on by another run")
 
     def next_attempt(self, draft: Callable[[int], OrderRecord], attempt_count: int) -> OrderRecord:
         """The first attempt from `attempt_count` on whose id was never used: a position that opens again has used some."""

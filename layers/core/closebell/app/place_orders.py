@@ -122,7 +122,7 @@ class Morning:
             return
         quotes = self.sync.room.broker.quotes([plan.symbol for plan in plans], self.market)
         frozen = self._frozen_symbols()
-        view = self._view()
+        view = self.sync.view(self.market, self.session)
         for plan in sorted(plans, key=lambda plan: (-plan.priority_score, plan.symbol)):
             order = entry_order(plan, self.parameters, self.sync.desk_name, self.sync.reading.clock)
             is_known = self.journal.read(order.key, OrderRecord) is not None
@@ -153,28 +153,11 @@ class Morning:
         if placed.state.is_terminal:
             self.sync.read_again()
             if self.sync.venue_position(placed.symbol) is not None:
-                return self._view()
+                return self.sync.view(self.market, self.session)
             placed = placed.model_copy(update={"state": OrderState.ACCEPTED})
         counters = view.counters or DayCounters(market=self.market, session=self.session)
         counted = counters.model_copy(update={"orders_count": counters.orders_count + 1})
         return replace(view, live_orders=(*view.live_orders, placed), counters=counted)
-
-    def _view(self) -> DeskView:
-        """What the checks may know: our projections for terms, the broker's reading for exposure."""
-        desk, keeper = self.sync.desk, self.sync.keeper
-        snapshot = self.sync.snapshot(self.market)
-        counters = self.journal.read(DayCounters(market=self.market, session=self.session).key, DayCounters)
-        same_day = counters is not None and counters.record.session == self.session
-        return DeskView(
-            as_of=snapshot.as_of,
-            snapshot=snapshot,
-            positions=tuple(stored.record for stored in keeper.positions.values()),
-            live_orders=tuple(stored.record for stored in keeper.orders.values() if not stored.record.state.is_terminal),
-            counters=counters.record if counters is not None and same_day else None,
-            sessions_held={},
-            sectors=desk.sectors,
-            is_halted=desk.is_halted,
-        )
 
     def _checks(self, plan: TradePlan, view: DeskView, quotes: Mapping[str, Quote]) -> tuple[CheckResult, ...]:
         """The risk chain again, with the halt switch read anew: after a halt no entry leaves."""

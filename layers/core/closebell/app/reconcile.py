@@ -9,7 +9,7 @@
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from closebell.app.alerts import alert_changes
@@ -76,7 +76,7 @@ class Cycle:
     def __init__(self, sync: VenueSync, trigger: Trigger) -> None:
         self.sync, self.keeper, self.journal = sync, sync.keeper, sync.room.journal
         self.exits = ExitDesk(sync)
-        self.market = trigger.market
+        self.market, self.scheduled_at = trigger.market, trigger.scheduled_at
         self.session = trigger.market.date_of(sync.now)
         self._vanished_counted: set[str] = set()
 
@@ -100,7 +100,10 @@ class Cycle:
             if position.lots and position.state in {PositionState.OPEN, PositionState.PROTECTED, PositionState.DUST}:
                 if self._is_dust(position):
                     self._mark(symbol, PositionState.DUST)
-                elif not self.sync.working(symbol, OrderLeg.EXIT):
+                elif self.sync.working(symbol, OrderLeg.EXIT):
+                    body = f"A sale of {symbol} is out that our books do not explain; until it ends no stop can rest."
+                    self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} has no stop", body, "unprotected")
+                else:
                     self._protect(symbol)
 
     def _is_dust(self, position: Position) -> bool:
@@ -118,8 +121,9 @@ class Cycle:
                 self._mark_protected(symbol, stored.record)
                 return
             if not self.sync.cancel(stored).record.state.is_terminal:
-                if stored.record.is_cancel_asked:
-                    body = f"The stop of {symbol} is to be replaced; the broker has not cancelled the former for a whole cycle."
+                waited = stored.record.is_cancel_asked or self._bought_at(symbol) <= self.sync.now - UNKNOWN_STOP_PATIENCE
+                if waited or position.state is PositionState.OPEN:  # the former was never known to rest
+                    body = f"The stop of {symbol} is to be replaced; the broker has not cancelled the former yet."
                     self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} may be unprotected", body, "unprotected")
                 return
         if not self.sync.is_settling(symbol):  # what was executed and is not booked may be this very stop
@@ -172,14 +176,19 @@ class Cycle:
         shown = self.sync.executor.shown.get(order.client_order_id)
         is_known = shown is not None and shown.status is not VenueStatus.UNRECOGNISED
         self._mark(symbol, PositionState.PROTECTED if is_known and not order.state.is_in_flight else PositionState.OPEN)
-        bought_at = max(lot.opened_at for lot in self.keeper.positions[symbol].record.lots)
-        bare_since = min(order.created_at, bought_at + UNKNOWN_STOP_PATIENCE)
-        if order.state.is_in_flight and self.sync.now - bare_since >= UNKNOWN_STOP_PATIENCE:
+        bare_since = min(order.created_at, self._bought_at(symbol) + UNKNOWN_STOP_PATIENCE)
+        # also when the first was late, and when this stop takes the place of one that was cancelled in the cycle before
+        is_second_cycle = order.created_at < self.scheduled_at or order.attempt_count > 1
+        if order.state.is_in_flight and (is_second_cycle or self.sync.now - bare_since >= UNKNOWN_STOP_PATIENCE):
             body = f"It is not known whether the stop of {symbol} reached the broker: {order.note}"
             self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} may be unprotected", body, "unprotected")
         elif shown is not None and not is_known:
             body = f"The stop of {symbol} is in a state that this version does not know. Look at it at the broker."
             self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} may be unprotected", body, "unprotected")
+
+    def _bought_at(self, symbol: str) -> datetime:
+        """When the newest of the shares that are held was bought: since then they are without a stop, whenever that was booked."""
+        return max(lot.opened_at for lot in self.keeper.positions[symbol].record.lots)
 
     def _vanished_count(self, symbol: str) -> int:
         """Stops of ours that ended in this cycle although nobody here asked for it."""
@@ -241,8 +250,9 @@ class Cycle:
             return
         if position.exit_attempts_count >= EXIT_ATTEMPTS_COUNT_MAX:
             note = f"its exit was tried {position.exit_attempts_count} times and did not go through"
-            self.keeper.hold(symbol, position.model_copy(update={"state": PositionState.DISPUTED, "note": note}), [])
+            # told first: a run that ends in between disputes it again, and nothing is ever disputed in silence
             self._alert(f"exit-{self.session}-{symbol}", f"{symbol} cannot be sold", f"{symbol}: {note}", "exit-refused")
+            self.keeper.hold(symbol, position.model_copy(update={"state": PositionState.DISPUTED, "note": note}), [])
             return
         slow = [stored.record for stored in self.sync.working(symbol, OrderLeg.PROTECT) if stored.record.is_cancel_asked]
         if any(self.sync.now - order.updated_at > CANCEL_PATIENCE for order in slow):
@@ -298,9 +308,9 @@ class Cycle:
 
 
 def _has_vanished(order: OrderRecord) -> bool:
-    """Whether a stop of ours ended although nobody here asked for it."""
+    """Whether a stop of ours ended although nobody here asked for it, before it had sold all that it was for."""
     ended = order.leg is OrderLeg.PROTECT and order.state in {OrderState.CANCELED, OrderState.REJECTED}
-    return ended and order.venue_order_id is not None and not order.is_cancel_asked and not order.filled_quantity_shares
+    return ended and order.venue_order_id is not None and not order.is_cancel_asked and _remaining(order) > 0
 
 
 def _remaining(order: OrderRecord) -> Decimal:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from closebell.app.alerts import alert_changes
@@ -10,18 +10,23 @@ from closebell.app.booking import Bookkeeper
 from closebell.app.desk import Desk
 from closebell.app.execution import Executor, executed_shares
 from closebell.app.trading_room import TradingRoom
-from closebell.app.venue_reading import VenueReading, read_venue
+from closebell.app.venue_reading import VenueReading, lacks_positions, read_venue
+from closebell.decision.desk_view import DeskView
+from closebell.decision.placing import recheck
 from closebell.model.broker import BrokerSnapshot, Side, VenueOrder, VenuePosition
-from closebell.model.errors import BrokerUnavailable
+from closebell.model.decision import TradePlan
+from closebell.model.errors import BrokerKeyRefused, BrokerUnavailable
 from closebell.model.instruments import Market
 from closebell.model.operations import Alert, Priority
-from closebell.model.orders import LiveOrder, OrderLeg, OrderRecord, OrderState, is_our_order_id, order_key
+from closebell.model.orders import DayCounters, LiveOrder, OrderLeg, OrderRecord, OrderState, is_our_order_id, order_key
+from closebell.model.record import Key
 from closebell.ports.journal import Create, Stored
 
 CALENDAR_REACH = timedelta(days=10)
 """No two sessions of an exchange lie further apart."""
-RECENT_DAYS = 4
-"""A table restored from the day before lacks the orders since: over a weekend these are four calendar days."""
+RECENT_DAYS = 7
+"""A table restored from the day before lacks the orders since: four calendar days over a weekend, more when the broker could not
+be read in the session after it."""
 
 ARRIVES_WITHIN = timedelta(minutes=8)
 """An order may reach the broker this long after it was sent."""
@@ -34,8 +39,7 @@ class VenueSync:
         room.require_account(reading.account)
         self.room, self.desk, self.reading = room, desk, reading
         self.keeper = Bookkeeper.of(desk, room.journal, room.broker)
-        weight_max = desk.parameters.limits.position_weight_frac_max
-        self.executor = Executor(room.journal, room.broker, reading.clock.now_at, position_weight_frac_max=weight_max)
+        self.executor = Executor(room.journal, room.broker, reading.clock.now_at, may_repeat=self._may_repeat)
         self.desk_name = room.desk_name(reading.account)
         self.counts: Counter[str] = Counter()
         self._last_close_at: datetime | None = None
@@ -63,6 +67,44 @@ class VenueSync:
             open_orders=self.reading.open_orders,
             transfers_usd=self._transfers_usd(),
         )
+
+    def view(self, market: Market, session: date, besides: str = "") -> DeskView:
+        """What the risk checks may know: our projections for terms, the broker's reading for exposure.
+
+        `besides` is the id of an order of the session that is left out, as if it were still to be decided.
+        """
+        snapshot, empty = self.snapshot(market), DayCounters(market=market, session=session)
+        counted = self.room.journal.read(empty.key, DayCounters)
+        counters = counted.record if counted is not None and counted.record.session == session else empty
+        orders_count = max(counters.orders_count - bool(besides), 0)
+        orders = [stored.record for stored in self.keeper.orders.values() if not stored.record.state.is_terminal]
+        return DeskView(
+            as_of=snapshot.as_of,
+            snapshot=snapshot,
+            positions=tuple(stored.record for stored in self.keeper.positions.values()),
+            live_orders=tuple(order for order in orders if order.client_order_id != besides),
+            counters=counters.model_copy(update={"orders_count": orders_count}),
+            sessions_held={},
+            sectors=self.desk.sectors,
+            is_halted=self.desk.is_halted,
+        )
+
+    def _may_repeat(self, order: OrderRecord) -> bool:
+        """Whether an entry in doubt passes every check of its first sending, on this reading and with a quote of now.
+
+        Without a whole reading, its plan or a quote it waits: nothing is lost but the chance to send it.
+        """
+        planned = self.room.journal.read(Key("journal", f"PLAN#{order.market}#{order.session}", order.plan_id), TradePlan)
+        if planned is None or lacks_positions(self.reading):
+            return False
+        try:
+            quotes = self.room.broker.quotes([order.symbol], order.market)
+        except BrokerKeyRefused:
+            raise
+        except BrokerUnavailable:
+            return False
+        view = self.view(order.market, order.session, order.client_order_id)
+        return all(check.passed for check in recheck(planned.record, view, self.desk.parameters, quotes.get(order.symbol)))
 
     def _transfers_usd(self) -> Decimal:
         """What was paid in, less what was taken out, since the close that the broker's `last_equity` is of."""

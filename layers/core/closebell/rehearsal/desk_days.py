@@ -15,25 +15,28 @@ from typing import NamedTuple
 from closebell.app.control import store_parameters
 from closebell.app.evidence import MarketEvidence
 from closebell.app.generate_signals import ArchivedDecisions, GenerateSignals
+from closebell.app.guarded_broker import REQUESTS_COUNT_MAX
 from closebell.app.place_orders import PlaceOrders
 from closebell.app.reconcile import Reconcile
 from closebell.app.review_performance import ReviewPerformance
-from closebell.app.runs import RunLog
+from closebell.app.runs import RunLog, RunOutcome
 from closebell.app.send_newsletter import SendNewsletter
 from closebell.app.trading_room import LEFT_TO_ANOTHER, TradingRoom
 from closebell.app.watch_schedule import WatchSchedule
 from closebell.model.books import Position, Trade
+from closebell.model.broker import MarketClock
 from closebell.model.errors import ClosebellError, RunRefused
 from closebell.model.instruments import Market
 from closebell.model.operations import RunRecord, RunState, Trigger
 from closebell.model.orders import OrderRecord
-from closebell.model.parameters import ExitTerms, ParameterSet
+from closebell.model.parameters import EntryTerms, ExitTerms, ParameterSet
 from closebell.rehearsal.deliveries import DAY, EVE, MORNING, Deliveries, Delivery
 from closebell.rehearsal.desk_clock import DeskClock
 from closebell.rehearsal.faulty_broker import FaultyBroker
 from closebell.rehearsal.faulty_feeds import FaultyFeeds
 from closebell.rehearsal.faulty_stores import FaultyArchive, FaultyJournal, OwnersMailbox, OwnersPager
 from closebell.rehearsal.invariants import Checker
+from closebell.rehearsal.limits import limits_of
 from closebell.rehearsal.market import INDEX, OddChances, RehearsalCalendar, RehearsalMarket, new_york
 from closebell.rehearsal.owners_slips import OwnersSlips
 from closebell.rehearsal.stage import KilledError, Stage, Violation, chance_frac
@@ -76,6 +79,7 @@ class DeskDays:
         self.rehearsal = rehearsal
         self.market = RehearsalMarket(rehearsal.seed, rehearsal.sessions_count, _odd_chances(rehearsal.faults))
         generator = Random(f"{rehearsal.seed}/faults")  # noqa: S311 - a simulation's seeded draw
+        self._own = Random(f"{rehearsal.seed}/desk")  # noqa: S311 - as above; its draws shift nobody else's
         self.exchange = Exchange(
             self.market, new_york(self.market.eve, time(16, 5)), _options(rehearsal.faults), Random(rehearsal.seed)  # noqa: S311 - as above
         )
@@ -89,7 +93,9 @@ class DeskDays:
                 strategies=("sma_cross",),
                 votes_to_act_count_min=1,
                 history_sessions=220,
+                limits=limits_of(rehearsal.seed),
                 exits=ExitTerms(time_stop_sessions=3, minimum_hold_sessions=1),
+                entries=EntryTerms(use_limit=self._draws("limit_entries")),
             ),
         )
         self.pager, self.mailbox = OwnersPager(self.stage), OwnersMailbox(self.stage)
@@ -107,6 +113,13 @@ class DeskDays:
         self._current: Delivery | None = None
         self.outcomes: Counter[str] = Counter()
         self.stage.interrupt = self._overlap
+
+    def _draws(self, name: str) -> bool:
+        """Whether this rehearsal's owner, or this morning, is of another kind."""
+        is_drawn = self._own.random() < chance_frac(name, self.rehearsal.faults) and not self.stage.is_calm
+        if is_drawn:
+            self.stage.happens(name)
+        return is_drawn
 
     # --- the days
 
@@ -144,6 +157,8 @@ class DeskDays:
             happens("half_day")
         if day in self.market.differing:
             happens("wrong_calendar")
+        if day == self.market.falls_on:
+            happens("sharp_down_day")
         if any(split.ex_session == day for split in self.market.split_of.values()):
             happens("share_split")
         if offset(datetime.combine(day, time(12))) != offset(datetime.combine(day - timedelta(days=3), time(12))):
@@ -167,6 +182,8 @@ class DeskDays:
                 self._morning()
                 continue
             self.world.pause()
+            if delivery.function == "place_orders" and self._draws("busy_minute"):
+                self._use_up_the_minute()
             self._invoke(delivery)
             self._follow_up()
 
@@ -177,6 +194,21 @@ class DeskDays:
         self._clock.skew = SKEW * self.stage.generator.choice([-1, 1]) if self.stage.strikes("skewed_clock") else timedelta(0)
         if self.stage.strikes("limits_typo"):
             self.owner.write()
+
+    def _use_up_the_minute(self) -> None:
+        """A run with much to read ends well, and leaves little of the minute's requests to the next one."""
+        left_count, now = self._own.randint(1, 70), self.stage.now
+
+        def read_much(room: TradingRoom, clock: MarketClock) -> RunOutcome:
+            for _ in range(REQUESTS_COUNT_MAX - room.budget.asked_count(now) - left_count):
+                room.broker.open_orders()
+            return RunOutcome("read much")
+
+        was_calm, self.stage.is_calm = self.stage.is_calm, True
+        room = TradingRoom(self._log("reconcile"), self.broker, "paper", self.broker.reopen)
+        room.run_alone(Trigger(market=Market.US_EQUITY, scheduled_at=now), read_much)
+        self.stage.is_calm = was_calm
+        self.stage.note(f"{left_count} requests are left in this minute")
 
     def _follow_up(self) -> None:
         """The reconciliations and the watch that the thinned schedule leaves out, where something can happen in them."""
@@ -243,9 +275,12 @@ class DeskDays:
         self.stage.note(f"{function} starts in the middle of it")
         self._invoke(Delivery(self.stage.now, 0, function, current.scheduled_at))
 
+    def _log(self, function: str, version: str = VERSION) -> RunLog:
+        return RunLog(function, version, self._journal, self._clock, self.pager)
+
     def _use_case(self, function: str) -> Callable[[Trigger], RunRecord]:
         version = OLDER_VERSION if self.stage.strikes("old_version_running") else VERSION
-        log = RunLog(function, version, self._journal, self._clock, self.pager)
+        log = self._log(function, version)
         match function:
             case "place_orders":
                 return PlaceOrders(TradingRoom(log, self.broker, "paper", self.broker.reopen))
@@ -267,7 +302,8 @@ class DeskDays:
 
 
 def _odd_chances(faults: frozenset[str]) -> OddChances:
-    return OddChances(*(chance_frac(name, faults) for name in ("half_day", "share_split", "wrong_calendar")))
+    names = ("half_day", "share_split", "wrong_calendar", "sharp_down_day")
+    return OddChances(*(chance_frac(name, faults) for name in names))
 
 
 def _options(faults: frozenset[str]) -> ExchangeOptions:

@@ -21,7 +21,7 @@ from closebell.rehearsal.true_book import TrueBook
 from closebell.rehearsal.watched_journal import WatchedJournal
 from closebell.rehearsal.witness import Witness
 
-ZERO = Decimal(0)
+ZERO, CENT = Decimal(0), Decimal("0.01")
 UNPROTECTED_CYCLES_MAX = 2
 HALTED_JUST_NOW = timedelta(minutes=1)
 CALM_CYCLES_COUNT = 3
@@ -111,11 +111,14 @@ class Checker:
             self._stage.violated(18, f"{lost / before:.2%} of the equity is lost since the last close and nobody was told")
 
     def _has_halted_just_now(self, moved_usd: Decimal, since: datetime) -> bool:
-        """Whether the day's loss has just halted the desk, all transfers being booked: one not listed yet looks like a loss."""
+        """Whether the day's loss has just halted the desk, every transfer being booked by then (an unlisted one looks lost)."""
         halt, cursor = self._raw.at(HALT_KEY, Halt), self._raw.all_of(LedgerCursor)
         is_fresh = halt is not None and halt.is_halted and halt.changed_at >= self._stage.now - HALTED_JUST_NOW
-        knows = moved_usd == sum((one.transferred_usd(since) for one in cursor), ZERO)
+        knows = moved_usd == sum((one.transferred_usd(since) for one in cursor if self._is_older_than_halt(one)), ZERO)
         return is_fresh and knows and halt is not None and halt.reason.startswith("equity is")
+
+    def _is_older_than_halt(self, cursor: LedgerCursor) -> bool:
+        return self._raw.was_written_before(cursor.key, HALT_KEY)
 
     def _settled_by_now(self) -> None:
         """With the faults off, three reconciliations find out about every order; what is left is waited for, and told."""
@@ -149,6 +152,21 @@ class Checker:
         for plan_id, shares in planned.items():
             if bought[plan_id] > shares:
                 self._stage.violated(3, f"{plan_id} bought {bought[plan_id]} of {shares} planned")
+        if self._rebuilt_at is None:
+            self._oldest_lots_sold_first()
+
+    def _oldest_lots_sold_first(self) -> None:
+        """Where every fill is booked, what is left of a position cost what the true book's remaining lots cost."""
+        booked, truth = {fill.activity_id for fill in self._raw.all_of(Fill)}, self.truth.read()
+        behind = {fill.symbol for name, fill in truth.fills.items() if name not in booked}
+        for position in self._raw.all_of(Position):
+            book = truth.symbols[position.symbol]
+            if position.symbol in behind or position.quantity_shares != book.our_shares:
+                continue
+            cost = sum((lot.quantity_shares * lot.price_usd for lot in position.lots), ZERO)
+            true_cost = sum((shares * price for shares, price in book.lots), ZERO)
+            if abs(cost - true_cost) > CENT:
+                self._stage.violated(20, f"what is left of {position.symbol} cost {true_cost:.2f} USD, {cost:.2f} in our books")
 
     # --- when the tables are lost or restored
 

@@ -42,12 +42,20 @@ class _Paths(NamedTuple):
     intraday: np.ndarray[tuple[int, int, int], np.dtype[np.float64]]
 
 
+class _Fall(NamedTuple):
+    """The session in which every symbol opens lower, by its row, and by how much (log of the ratio)."""
+
+    row: int
+    log_ratio: float
+
+
 class OddChances(NamedTuple):
-    """The chance of each oddity: a played session that ends at 13:00, a symbol that splits, a date on which calendars differ."""
+    """The chance of each oddity: a played session ends at 13:00, a symbol splits, calendars differ on a date, all fall once."""
 
     half_day_frac: float = 0.0
     split_frac: float = 0.0
     wrong_calendar_frac: float = 0.0
+    down_day_frac: float = 0.0
 
 
 class RehearsalMarket:
@@ -68,7 +76,9 @@ class RehearsalMarket:
         self._dates = [hours.session for hours in self.hours]
         self.played = self._dates[HISTORY_SESSIONS : HISTORY_SESSIONS + sessions_count]
         self.eve = self._dates[HISTORY_SESSIONS - 1]
-        paths = _paths(generator, self._dates)
+        fall = _fall(np.random.default_rng([seed, 3]), odd.down_day_frac, sessions_count)
+        self.falls_on = self._dates[fall.row] if fall else None
+        paths = _paths(generator, self._dates, fall)
         self.panel = paths.panel
         self._intraday = paths.intraday
         self.split_of = _splits(oddities, odd.split_frac, self.played)
@@ -224,7 +234,14 @@ def _calendar(generator: np.random.Generator, sessions_count: int) -> tuple[Sess
     return tuple(SessionHours(session=day, opens_at=new_york(day, _OPENS), closes_at=new_york(day, _CLOSES)) for day in days)
 
 
-def _paths(generator: np.random.Generator, days: list[date]) -> _Paths:
+def _fall(generator: np.random.Generator, chance_frac: float, sessions_count: int) -> _Fall | None:
+    """At most one, and not on the first played day: something has to be held by then."""
+    if sessions_count < 2 or generator.random() >= chance_frac:
+        return None
+    return _Fall(HISTORY_SESSIONS + int(generator.integers(1, sessions_count)), float(generator.uniform(-0.14, -0.085)))
+
+
+def _paths(generator: np.random.Generator, days: list[date], fall: _Fall | None) -> _Paths:
     """Random walks with a common and a sector factor, overnight gaps, and now and then a crash; cents, from $20 to $300."""
     sessions, prints, symbols = len(days), len(_PRINT_MINUTES), len(SYMBOLS)
     sectors = [*SECTOR_OF.values(), INDEX]
@@ -236,6 +253,8 @@ def _paths(generator: np.random.Generator, days: list[date]) -> _Paths:
     gaps = np.where(crashes, generator.choice([-0.14, -0.09, 0.08, 0.12], (sessions, symbols)), gaps)
     steps = generator.normal(0.0, 0.0045, (sessions, prints, symbols))
     steps[:, 0, :] = gaps
+    if fall is not None:
+        steps[fall.row, 0, :] += fall.log_ratio
     starts = np.log(generator.uniform(40, 160, symbols))
     steps[0, 0, :] += starts
     logs = np.cumsum(steps.reshape(sessions * prints, symbols), axis=0)

@@ -60,6 +60,9 @@ class ProtocolChecks:
         taken = self._stage.exchange.floor.orders.by_client_id(order.client_order_id)
         if order.state is OrderState.NEVER_ACCEPTED and taken and order.client_order_id not in self._stage.strays:
             self._stage.violated(16, f"{order.leg} of {order.symbol} is given up as never accepted, and the exchange has it")
+        is_early = self._stage.now <= order.submit_deadline_at and order.client_order_id not in self._stage.strays
+        if order.state is OrderState.QUARANTINED and is_early:
+            self._stage.violated(5, f"{order.leg} of {order.symbol} is no longer sent although its deadline is to come")
         if order.leg is OrderLeg.ENTRY and is_new:
             self._entry(order)
         elif order.leg is OrderLeg.PROTECT:
@@ -76,9 +79,11 @@ class ProtocolChecks:
         gone = self._stops_taken_away[order.plan_id]
         if is_new and len(gone) > REARMS_COUNT_MAX:
             self._stage.violated(11, f"a stop of {order.symbol} is rested again although {len(gone)} were taken away")
-        is_untouched = not order.is_cancel_asked and not order.filled_quantity_shares
-        if order.state is OrderState.CANCELED and is_untouched:
+        had_more_to_sell = order.filled_quantity_shares < order.quantity_shares
+        if order.state is OrderState.CANCELED and not order.is_cancel_asked and had_more_to_sell:
             gone.add(order.client_order_id)
+        else:
+            gone.discard(order.client_order_id)  # what it sold was booked after its end
 
     def _derived_id(self, order: OrderRecord) -> str:
         desk = f"{ENVIRONMENT}|{self._stage.exchange.options.account_number}"

@@ -19,7 +19,14 @@ from closebell.simulation.order_book import OrderBook
 
 ZERO, CENT = Decimal(0), Decimal("0.01")
 SNAPSHOT_AGE_MAX = timedelta(seconds=60)
-REQUESTS_A_MINUTE_MAX = 150
+REQUESTS_A_MINUTE_MAX, BROKERS_REQUESTS_MAX = 150, 200
+KEPT_FOR_EXITS_COUNT = 50
+ENDS_UNCOUNTED = frozenset({
+    "killed_at_any_line", "killed_and_never_repeated", "overlapping_invocation", "three_at_once", "journal_throttled",
+    "journal_write_outcome_unknown", "stale_read",
+})
+"""Faults after which the next run may not know how much an earlier one asked: what lies below the broker's limit is for them."""
+
 _SENDABLE = frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN})
 
 
@@ -31,6 +38,7 @@ class SubmitChecks:
         self._limits = parameters.limits
         self._sectors = {instrument.symbol: instrument.sector for instrument in parameters.universe}
         self._calls: deque[datetime] = deque()
+        self._is_counted = not stage.enabled & ENDS_UNCOUNTED
         self._worth_when_meant: dict[str, Decimal] = {}
         self._worth: deque[tuple[datetime, Decimal]] = deque(maxlen=8)
 
@@ -38,12 +46,20 @@ class SubmitChecks:
         """Count a request; remember what the account was truly worth when it was read."""
         now = self._stage.now
         self._calls.append(now)
-        while self._calls and now - self._calls[0] >= timedelta(seconds=60):
-            self._calls.popleft()
-        if len(self._calls) > REQUESTS_A_MINUTE_MAX:
+        self._forget_older_calls()
+        if len(self._calls) > (REQUESTS_A_MINUTE_MAX if self._is_counted else BROKERS_REQUESTS_MAX):
             self._stage.violated(23, f"{len(self._calls)} requests in 60 s")
         if name == "account":
             self._worth.append((now, self._stage.exchange.equity_usd()))
+
+    def _forget_older_calls(self) -> None:
+        while self._calls and self._stage.now - self._calls[0] >= timedelta(seconds=60):
+            self._calls.popleft()
+
+    def _leaves_requests_for_exits(self, order: OrderRecord) -> None:
+        self._forget_older_calls()
+        if self._is_counted and len(self._calls) >= REQUESTS_A_MINUTE_MAX - KEPT_FOR_EXITS_COUNT:
+            self._stage.violated(23, f"{_name(order)} is sent after {len(self._calls)} requests in 60 s")
 
     def on_submit(self, request: OrderRequest) -> None:
         """Look at an order that is about to be sent."""
@@ -56,6 +72,7 @@ class SubmitChecks:
         self._one_at_a_time(order)
         if request.side is Side.BUY:
             self._not_halted(order)
+            self._leaves_requests_for_exits(order)
             if self._orders.by_client_id(order.client_order_id) is None:  # what is there already, is only asked for again
                 self._within_limits(order)
                 self._within_collar(order)
@@ -73,6 +90,8 @@ class SubmitChecks:
             self._stage.violated(5, f"{_name(order)} is sent while it is {order.state}")
         if self._stage.now > order.submit_deadline_at:
             self._stage.violated(5, f"{_name(order)} is sent after its deadline")
+        if order.leg is OrderLeg.ENTRY and order.market.date_of(self._stage.now) != order.session:
+            self._stage.violated(5, f"{_name(order)} of {order.session} is sent on another day")
 
     def _one_at_a_time(self, order: OrderRecord) -> None:
         """A new attempt only from an end that is confirmed; one entry a plan, one live sale a position."""
