@@ -72,6 +72,7 @@ _NAMED: dict[str, object] = {
     "client_order_id": "cbe20181001-abcdefghij234567abcd",
     "history_sessions": 300,
     "snapshot_age_s_max": 3600,
+    "quote_age_s_max": 3600,
     "notional_usd_min": Decimal("100.50"),
     "votes_to_act_count_min": 1,
 }

@@ -7,9 +7,10 @@ import pytest
 
 from closebell.app.control import halt_desk
 from closebell.app.desk import load_desk
+from closebell.model.books import PositionState
 from closebell.model.broker import OrderRequest, OrderType, Side, VenueOrder, VenuePosition
 from closebell.model.decision import Denial
-from closebell.model.errors import RateLimited
+from closebell.model.errors import BooksDisagree, OutcomeUnknown, RateLimited
 from closebell.model.orders import OrderLeg, OrderRecord, OrderState
 from closebell.simulation.exchange import Replacement
 from closebell.simulation.simulated_broker import SimulatedBroker
@@ -206,3 +207,35 @@ def test_money_taken_out_in_the_afternoon_of_a_half_day_is_no_loss_on_monday() -
     desk.reconcile(date(2018, 11, 23), "14:05")
     desk.reconcile(date(2018, 11, 26), "09:05")
     assert not load_desk(desk.memory).is_halted
+
+
+def no_answer(request: OrderRequest) -> VenueOrder:
+    raise OutcomeUnknown("no answer")
+
+
+def test_what_somebody_else_trades_under_our_id_is_theirs_and_never_sold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another stack took the id of our entry for an order of its own: the desk gives way, and what it buys stays the owner's."""
+    desk = SmallDesk({"AAA": ["100", "100", "100", "100"]})
+    desk.plan(TUESDAY, entry(TUESDAY, "AAA", shares="10"))
+    with monkeypatch.context() as lost:
+        lost.setattr(desk.broker, "submit", no_answer)
+        desk.place(TUESDAY)
+    (ours,) = live(desk, OrderLeg.ENTRY)
+    foreign = OrderTicket("AAA", "buy", "market", "opg", quantity_shares=D(3), client_order_id=ours.client_order_id)
+    desk.exchange.submit(foreign)
+    with pytest.raises(BooksDisagree):
+        desk.reconcile(TUESDAY, "09:05")
+    for at in ("16:00", "16:05", "16:10"):
+        desk.reconcile(TUESDAY, at)
+    held = positions(desk)["AAA"]
+    assert (held.state, held.lots, held.external_shares) == (PositionState.EXTERNAL, (), D(3))
+    assert not [order for order in desk.exchange.floor.orders.all_live() if not order.is_buy], "nothing of it is offered for sale"
+
+
+def test_every_run_that_did_something_says_on_what() -> None:
+    desk = SmallDesk({"AAA": ["100", "100", "100"]})
+    desk.plan(TUESDAY, entry(TUESDAY, "AAA"))
+    desk.place(TUESDAY)
+    first, second = desk.reconcile(TUESDAY, "09:35"), desk.reconcile(TUESDAY, "09:40")
+    assert all(len(run.input_sha256) == 64 for run in (first, second))
+    assert first.input_sha256 != second.input_sha256

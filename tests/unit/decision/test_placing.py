@@ -1,5 +1,6 @@
 """The last look before an order is sent."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -79,6 +80,17 @@ def test_a_plan_is_checked_in_its_sector_with_its_own_stop_at_its_own_limit() ->
     default = asked.model_copy(update={"stop_loss_frac": None})
     measured = {one.check: one.measured for one in recheck(default, desk(), PARAMETERS, quote("100"))}
     assert measured["risk_per_trade"] == Decimal("0.09") * PARAMETERS.exits.stop_loss_frac
+
+
+@pytest.mark.parametrize(
+    ("age_s", "is_denied"), [(0, False), (3600, False), (3601, True), (-3600, False), (-3601, True), (86_400, True)]
+)
+def test_an_entry_is_not_sent_on_an_old_quote_nor_on_one_from_the_future(age_s: int, is_denied: bool) -> None:
+    seen = quote("100").model_copy(update={"quoted_at": NOW - timedelta(seconds=age_s)})
+    denied = [check.check for check in recheck(PLAN, desk(), PARAMETERS, seen) if not check.passed]
+    assert denied == (["quote_age"] if is_denied else [])
+    patient = PARAMETERS.model_copy(update={"limits": PARAMETERS.limits.model_copy(update={"quote_age_s_max": 90_000})})
+    assert all(check.passed for check in recheck(PLAN, desk(), patient, seen))
 
 
 def test_nothing_keeps_us_in_a_position() -> None:

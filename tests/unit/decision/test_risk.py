@@ -189,7 +189,7 @@ def quote(bid: str, ask: str) -> Quote:
 def test_the_collar_holds_the_middle_of_the_quote_to_the_reference(seen: Quote | None, passed: bool, note: str) -> None:
     sound = case()
     found = EntryCase(sound.candidate, sound.quantity_shares, "", sound.desk, sound.exposure, sound.limits, quote=seen)
-    collar = evaluate(found, risk.PLACING_CHECKS)[-1]
+    collar = next(one for one in evaluate(found, risk.PLACING_CHECKS) if one.check == "price_collar")
     assert (collar.check, collar.passed, collar.note) == ("price_collar", passed, note)
 
 

@@ -61,6 +61,7 @@ def test_a_halted_desk_without_the_brokers_truth_says_what_could_not_be_measured
         "passed volume_share: None of 0.01 of daily volume volume unknown: not checked",
         "passed minimum_notional: 10000 of 100 USD",
         "denied price_collar: None of 0.05 of the reference price no quote",
+        "denied quote_age: None of 3600 s no quote",
     ]
 
 
@@ -89,6 +90,7 @@ def test_a_crowded_desk_counts_what_is_there_beside_what_is_wanted() -> None:
         "denied volume_share: None of 0.01 of daily volume nothing is traded",
         "passed minimum_notional: 500 of 100 USD sized to 5 by risk_per_trade",
         "passed price_collar: 0.035000 of 0.05 of the reference price",
+        "passed quote_age: 0 of 3600 s",
     ]
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from closebell.app.alerts import alert_changes
 from closebell.app.desk import Desk
+from closebell.app.order_intent import is_same_order
 from closebell.books.ledger import Booking, book_asset_fee, book_fill, book_split, external_position, open_position
 from closebell.model.books import CashTransfer, Fill, LedgerCursor, Position
 from closebell.model.broker import CashActivity, VenueFill
@@ -187,6 +188,8 @@ class Bookkeeper:
         if stored_order is None:
             self.orphans[symbol] = shown.client_order_id
             return None
+        if not is_same_order(stored_order.record, shown):
+            return None  # somebody else's order under our id: what it trades is not ours
         self.orders[shown.client_order_id] = stored_order
         return stored_order
 

@@ -14,7 +14,8 @@ from decimal import Decimal
 from typing import NoReturn
 
 from closebell.app.control import read_halt
-from closebell.model.broker import OrderClass, Side, VenueOrder, VenueStatus
+from closebell.app.order_intent import is_same_order
+from closebell.model.broker import Side, VenueOrder, VenueStatus
 from closebell.model.errors import (
     BooksDisagree,
     BrokerKeyRefused,
@@ -84,7 +85,7 @@ class Executor:
             late = self.now > order.submit_deadline_at
             return self.move(stored, OrderState.VOID, "never sent, and its deadline has passed") if late else self._resend(stored)
         found = self.broker.order_by_client_id(order.client_order_id)
-        if found is not None and _is_same(order, found):
+        if found is not None and is_same_order(order, found):
             return self.follow(stored, found)
         if found is not None and order.state is not OrderState.QUARANTINED:
             self._give_way(stored, found)
@@ -120,7 +121,7 @@ class Executor:
         it is not shown yet.
         """
         order, evidence = stored.record, f"the broker shows {venue.status}"
-        if not _is_same(order, venue):
+        if not is_same_order(order, venue):
             raise BooksDisagree(_difference(order, venue))
         while venue.status is VenueStatus.REPLACED and venue.replaced_by_venue_order_id:
             order, venue = self._newest_form(order, venue)
@@ -227,7 +228,7 @@ class Executor:
             found = self.broker.order_by_client_id(stored.record.client_order_id)
             if found is None:
                 return self._unknown(stored, "the id is taken, yet not found")
-            return self.follow(stored, found) if _is_same(stored.record, found) else self._give_way(stored, found)
+            return self.follow(stored, found) if is_same_order(stored.record, found) else self._give_way(stored, found)
         except OrderRejected as refusal:
             # an earlier try of this id may rest at the broker: then this refusal says nothing about it
             if stored.record.sent_count > 1:
@@ -285,15 +286,6 @@ def _state_of(order: OrderRecord, venue: VenueOrder) -> OrderState:
 
 def _differing(before: OrderRecord, after: OrderRecord) -> dict[str, object]:
     return {name: value for name, value in after if value != getattr(before, name)}
-
-
-def _is_same(order: OrderRecord, venue: VenueOrder) -> bool:
-    """Whether the order under our id is the one that we meant."""
-    same = (venue.symbol, venue.side) == (order.symbol, order.side)
-    meant = order.quantity_shares - order.former_executed_shares
-    shrunk = order.order_class is OrderClass.OCO and venue.quantity_shares < meant  # its other leg sold some
-    former = venue.venue_order_id in order.former_venue_order_ids
-    return same and (venue.quantity_shares == meant or shrunk or former)
 
 
 def _difference(order: OrderRecord, venue: VenueOrder) -> str:

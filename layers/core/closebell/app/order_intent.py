@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
-from closebell.model.broker import OrderRequest
+from closebell.model.broker import OrderClass, OrderRequest, VenueOrder
 from closebell.model.instruments import Market
 from closebell.model.orders import OrderLeg, OrderRecord, OrderState, derive_client_order_id
 
@@ -23,6 +23,15 @@ class Purpose(NamedTuple):
     def order_id(self, desk_name: str, market: Market) -> str:
         """The derived client order id: equal purposes give equal ids."""
         return derive_client_order_id(desk_name, self.plan_id, self.leg, self.attempt_count, market, self.session)
+
+
+def is_same_order(order: OrderRecord, venue: VenueOrder) -> bool:
+    """Whether the order that the broker shows under our id is the one that we meant."""
+    same = (venue.symbol, venue.side) == (order.symbol, order.side)
+    meant = order.quantity_shares - order.former_executed_shares
+    shrunk = order.order_class is OrderClass.OCO and venue.quantity_shares < meant  # its other leg sold some
+    former = venue.venue_order_id in order.former_venue_order_ids
+    return same and (venue.quantity_shares == meant or shrunk or former)
 
 
 def order_intent(request: OrderRequest, purpose: Purpose, sector: str, now: datetime, reserved_usd: Decimal) -> OrderRecord:

@@ -18,7 +18,7 @@ from closebell.app.control import halt_desk, read_halt
 from closebell.app.desk import load_desk
 from closebell.app.exits import EXIT_ATTEMPTS_COUNT_MAX, ExitDesk
 from closebell.app.protection import protective_order, sellable_shares, stop_price_usd, target_price_usd
-from closebell.app.runs import RunOutcome
+from closebell.app.runs import RunOutcome, fingerprint
 from closebell.app.trading_room import TradingRoom
 from closebell.app.venue_reading import lacks_positions
 from closebell.app.venue_sync import VenueSync
@@ -67,7 +67,7 @@ class Reconcile:
         if desk.outbox or sync.counts["alerts"]:
             sync.counts["delivered"] = self.room.runs.deliver_alerts()
         done = ", ".join(f"{count} {name}" for name, count in sorted(sync.counts.items()) if count)
-        return RunOutcome(done or "books agree, nothing to do", dict(sync.counts))
+        return RunOutcome(done or "books agree, nothing to do", dict(sync.counts), fingerprint(sync.reading.records))
 
 
 class Cycle:
@@ -187,7 +187,7 @@ class Cycle:
             self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} may be unprotected", body, "unprotected")
 
     def _bought_at(self, symbol: str) -> datetime:
-        """When the newest of the shares that are held was bought: since then they are without a stop, whenever that was booked."""
+        """When the newest of the shares that are held was bought: since then they lack a stop, whenever that was booked."""
         return max(lot.opened_at for lot in self.keeper.positions[symbol].record.lots)
 
     def _vanished_count(self, symbol: str) -> int:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from closebell.app.desk import load_desk
-from closebell.app.runs import RunLog, RunOutcome
+from closebell.app.runs import RunLog, RunOutcome, fingerprint
 from closebell.books.performance import snapshot_equity
 from closebell.model.books import EquitySnapshot, Trade
 from closebell.model.errors import RunRefused
@@ -57,4 +57,5 @@ class ReviewPerformance:
         )
         if self.journal.read(equity.key, EquitySnapshot) is None:
             self.journal.commit([Create(equity)])
-        return RunOutcome(f"equity ${equity.equity_usd:,.2f}", {"trades": len(trades), "positions": len(positions)})
+        counts = {"trades": len(trades), "positions": len(positions)}
+        return RunOutcome(f"equity ${equity.equity_usd:,.2f}", counts, fingerprint([snapshot, *positions, *before[-1:]]))

@@ -1,8 +1,11 @@
 """Every scheduled run leaves a record: started, finished, with which code and outcome. A run that was done is not redone."""
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+
+from pydantic import BaseModel
 
 from closebell.app.alerts import alert_changes, deliver_waiting
 from closebell.model.errors import ClosebellError, JournalConflict, RunRefused, StoreUnavailable
@@ -18,6 +21,14 @@ class RunOutcome:
     outcome: str
     counts: Mapping[str, int] = field(default_factory=dict)
     input_sha256: str = ""
+
+
+def fingerprint(records: Iterable[BaseModel]) -> str:
+    """The SHA-256 of what a run read and decided on: each record's JSON, in the order in which it was read."""
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(record.model_dump_json().encode() + b"\n")
+    return digest.hexdigest()
 
 
 def _with_one_repeat(work: Callable[[], RunOutcome]) -> RunOutcome:

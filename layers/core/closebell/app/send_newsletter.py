@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from closebell.app.desk import Desk, load_desk
-from closebell.app.runs import RunLog, RunOutcome
+from closebell.app.runs import RunLog, RunOutcome, fingerprint
 from closebell.model.books import Break, EquitySnapshot, Trade
 from closebell.model.decision import PlanSet, TradePlan
 from closebell.model.decision_document import DecisionDocument
@@ -67,7 +67,7 @@ class SendNewsletter:
         message_id = self.mailer.send(mail)
         sent = sending.record.model_copy(update={"state": MailState.SENT, "message_id": message_id})
         self.journal.commit([Replace(sent, sending.version)])
-        return RunOutcome(mail.subject, {"mails": 1})
+        return RunOutcome(mail.subject, {"mails": 1}, fingerprint([plan_set]))
 
     def _plan_set(self, trigger: Trigger) -> PlanSet | None:
         """The header of the plans decided after the session that has just ended; None when no session ended."""

@@ -5,6 +5,8 @@ from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from pydantic import BaseModel
+
 from closebell.model.broker import Account, CashActivity, MarketClock, VenueFill, VenueOrder, VenuePosition
 from closebell.model.errors import BrokerUnavailable, RunRefused
 from closebell.model.operations import Trigger
@@ -27,6 +29,12 @@ class VenueReading:
     open_orders: tuple[VenueOrder, ...]
     positions: tuple[VenuePosition, ...]
     activities: tuple[VenueFill | CashActivity, ...]
+
+
+    @property
+    def records(self) -> tuple[BaseModel, ...]:
+        """Everything in it, for a fingerprint."""
+        return (self.clock, self.account, *self.open_orders, *self.positions, *self.activities)
 
 
 def read_venue(broker: Broker, after_activity_id: str) -> VenueReading:

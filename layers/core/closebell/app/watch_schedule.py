@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from closebell.app.alerts import alert_changes
 from closebell.app.desk import Desk, load_desk
-from closebell.app.runs import RunLog, RunOutcome
+from closebell.app.runs import RunLog, RunOutcome, fingerprint
 from closebell.model.operations import Alert, DeskOpening, Priority, RunRecord, RunState, Trigger, run_key
 from closebell.model.schedule import SCHEDULES, ScheduledRun
 from closebell.ports.journal import Create
@@ -42,7 +42,8 @@ class WatchSchedule:
                 self.runs.journal.commit(changes)
                 raised += 1
         delivered = self.runs.deliver_alerts() if raised or desk.outbox else 0
-        return RunOutcome(f"{len(alerts)} found", {"found": len(alerts), "alerts": raised, "delivered": delivered})
+        counts = {"found": len(alerts), "alerts": raised, "delivered": delivered}
+        return RunOutcome(f"{len(alerts)} found", counts, fingerprint(alerts))
 
     def _opened_at(self, desk: Desk, now: datetime) -> datetime:
         """When this desk was first watched; from the first look on, a run that is missing is missed."""

@@ -212,6 +212,15 @@ def check_collar(case: EntryCase) -> CheckResult:
     return _at_most("price_collar", moved, limit, _OF_REFERENCE)
 
 
+def check_quote_age(case: EntryCase) -> CheckResult:
+    """How old the quote is that the collar and the cost are judged by; one from the future is as wrong as an old one."""
+    limit = Decimal(case.limits.quote_age_s_max)
+    if case.quote is None:
+        return _unmeasured("quote_age", limit, "s", "no quote")
+    age = Decimal(int(abs((case.desk.as_of - case.quote.quoted_at).total_seconds())))
+    return _at_most("quote_age", age, limit, "s")
+
+
 _CHECKS: tuple[Check, ...] = (
     check_halt, check_broker_truth, check_account, check_coverage, check_daily_loss, check_orders_per_session, check_symbol_free,
     check_positions, check_sector_positions, check_sector_exposure, check_gross_exposure, check_position_weight,
@@ -224,7 +233,7 @@ FINAL_CHECKS = frozenset({
 """Once one of these denies a free symbol, it denies every one that follows."""
 
 PLANNING_CHECKS = (*_CHECKS, check_collar_later)
-PLACING_CHECKS = (*_CHECKS, check_collar)
+PLACING_CHECKS = (*_CHECKS, check_collar, check_quote_age)
 
 
 def evaluate(case: EntryCase, checks: tuple[Check, ...] = PLANNING_CHECKS) -> tuple[CheckResult, ...]:

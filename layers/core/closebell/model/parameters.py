@@ -28,6 +28,7 @@ class RiskLimits(Value):
     volume_share_frac_max: Fraction = Decimal("0.01")
     orders_per_session_count_max: int = Field(default=50, ge=1)
     snapshot_age_s_max: int = Field(default=3600, ge=60)
+    quote_age_s_max: int = Field(default=3600, ge=1)
     universe_coverage_frac_min: Fraction = Decimal("0.80")
 
     @model_validator(mode="after")
