@@ -83,14 +83,20 @@ def test_an_order_whose_answer_is_lost_is_unknown_then_found_or_sent_again_under
     assert desk.doubled() == []
 
 
-def test_an_order_that_cannot_be_found_for_a_while_is_sent_again_and_meets_its_own_id(desk: WireDesk, undisturbed: Book) -> None:
-    """The look-up by our id lags: 404 proves nothing, the same id again is a duplicate, and the order is adopted."""
+@pytest.mark.parametrize(("is_listed", "sent_count"), [(True, 1), (False, 2)])
+def test_an_order_that_cannot_be_found_for_a_while_is_adopted(
+    desk: WireDesk, undisturbed: Book, is_listed: bool, sent_count: int
+) -> None:
+    """The look-up by our id lags, and 404 proves nothing. What the list shows is not sent again; where the list lacks it too, the
+    same id again is a duplicate, and the order is adopted."""
     desk.site.fault("timeout_after", method="POST", path="/v2/orders", seconds=HANG_S)
     desk.site.fault("not_found_lag", path="/v2/orders:by_client_order_id", seconds=400, times=1)
+    if not is_listed:
+        desk.site.fault("list_omits_order", times=4)
     desk.day(FRI)
     desk.day(MON)
     (entry,) = [one for one in desk.orders(FRI) if one.leg is OrderLeg.ENTRY]
-    assert desk.site.venue.exchange.submissions[entry.client_order_id] == 2
+    assert desk.site.venue.exchange.submissions[entry.client_order_id] == sent_count
     assert desk.book() == undisturbed
 
 

@@ -232,6 +232,26 @@ def test_what_somebody_else_trades_under_our_id_is_theirs_and_never_sold(monkeyp
     assert not [order for order in desk.exchange.floor.orders.all_live() if not order.is_buy], "nothing of it is offered for sale"
 
 
+def test_a_strangers_order_that_rests_under_our_id_stops_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = SmallDesk({"AAA": ["100", "100", "100", "100"], "BBB": ["50", "50", "50", "50"]})
+    desk.plan(TUESDAY, entry(TUESDAY, "AAA", shares="10"), entry(TUESDAY, "BBB", shares="10", reference="50"))
+    submit = desk.broker.submit
+    with monkeypatch.context() as lost:
+        lost.setattr(desk.broker, "submit", lambda request: no_answer(request) if request.symbol == "AAA" else submit(request))
+        desk.place(TUESDAY)
+    ours = next(order for order in live(desk, OrderLeg.ENTRY) if order.symbol == "AAA")
+    foreign = OrderTicket(
+        "AAA", "buy", "limit", "gtc", quantity_shares=D(10), limit_price_usd=D(80), client_order_id=ours.client_order_id
+    )
+    desk.exchange.submit(foreign)
+    with pytest.raises(BooksDisagree):
+        desk.reconcile(TUESDAY, "09:05")
+    for at in ("16:00", "16:05", "16:10"):
+        desk.reconcile(TUESDAY, at)
+    assert positions(desk)["BBB"].state is PositionState.PROTECTED
+    assert "AAA" not in positions(desk)
+
+
 def test_every_run_that_did_something_says_on_what() -> None:
     desk = SmallDesk({"AAA": ["100", "100", "100"]})
     desk.plan(TUESDAY, entry(TUESDAY, "AAA"))

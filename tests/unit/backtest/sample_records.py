@@ -55,7 +55,7 @@ def records_of(
     warnings: tuple[str, ...] = (),
     halts_count: int = 0,
 ) -> BacktestRecords:
-    return BacktestRecords(label, ("momentum", "rsi"), CASH_USD, [], trades, equity, halts_count, warnings)
+    return BacktestRecords(label, ("momentum", "rsi"), CASH_USD, [], trades, equity, [], halts_count, warnings)
 
 
 def year_and_a_half() -> BacktestRecords:

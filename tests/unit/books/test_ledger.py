@@ -14,6 +14,7 @@ from closebell.model.decision import EntryMethod, ExitRule, PlanAction, TradePla
 from closebell.model.instruments import Market
 
 D = Decimal
+AT = datetime(2018, 10, 2, 23, 59, tzinfo=UTC)
 PLAN = TradePlan(
     plan_id="p1",
     market=Market.US_EQUITY,
@@ -85,7 +86,7 @@ def test_last_sale_closes_into_a_trade_with_its_rule() -> None:
 
 def test_a_fee_taken_in_the_asset_costs_what_was_paid_for_it() -> None:
     position = opened(fill(1, Side.BUY, "10", "100"))
-    charged = book_asset_fee(position, D("0.025")).position
+    charged = book_asset_fee(position, D("0.025"), AT).position
     assert charged is not None
     assert charged.quantity_shares == D("9.975")
     closed = book_fill(charged, fill(2, Side.SELL, "9.975", "100"))
@@ -193,23 +194,23 @@ def test_a_trade_tells_the_whole_round_trip() -> None:
 def test_a_fee_comes_out_of_the_newest_lot_and_an_emptied_lot_is_gone() -> None:
     position = opened(fill(1, Side.BUY, "4", "100"), fill(2, Side.BUY, "1", "110"))
     for fee, left in (("0.5", [D(4), D("0.5")]), ("1", [D(4)]), ("1.5", [D("3.5")])):
-        charged = book_asset_fee(position, D(fee)).position
+        charged = book_asset_fee(position, D(fee), AT).position
         assert charged is not None
         assert [lot.quantity_shares for lot in charged.lots] == left
 
 
 def test_a_fee_above_what_is_ours_comes_out_of_the_owners_shares() -> None:
     position = opened(fill(1, Side.BUY, "4", "100")).model_copy(update={"external_shares": D(3)})
-    charged = book_asset_fee(position, D(5)).position
+    charged = book_asset_fee(position, D(5), AT).position
     assert charged is not None
     assert (charged.lots, charged.external_shares, charged.plan_id) == ((), D(2), "")
-    assert book_asset_fee(position, D(9)).position is None
+    assert book_asset_fee(position, D(9), AT).position is None
 
 
 def test_a_fee_that_takes_the_last_shares_after_a_sale_leaves_nothing() -> None:
     sold = book_fill(opened(fill(1, Side.BUY, "10", "100")), fill(2, Side.SELL, "9.975", "100")).position
     assert sold is not None
-    assert book_asset_fee(sold, D("0.025")).position is None
+    assert book_asset_fee(sold, D("0.025"), AT).position is None
 
 
 def test_a_split_is_part_of_the_round_trip() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from closebell.books.performance import snapshot_equity, strategy_results, unrealised_usd
+from closebell.books.performance import TradeTotals, snapshot_equity, totals_of, unrealised_usd
 from closebell.model.books import EquitySnapshot, Lot, Position, PositionState, StrategyResult, Trade
 from closebell.model.broker import Account, BrokerSnapshot, VenuePosition
 from closebell.model.decision import ExitRule
@@ -78,18 +78,29 @@ def result(strategy: str, trades: int, wins: int, pnl: str) -> StrategyResult:
 
 def test_a_trade_is_shared_by_those_who_voted_for_it_and_counts_for_each() -> None:
     trades = [trade("90", "rsi", "macd", "momentum"), trade("-10", "rsi"), trade("0", "rsi"), trade("0.50", "macd"), trade("7")]
-    assert strategy_results(trades) == (
+    assert totals_of(trades).strategies == (
         result("macd", 2, 2, "30.50"),
         result("manual", 1, 1, "7.00"),
         result("momentum", 1, 1, "30.00"),
         result("rsi", 3, 1, "20.00"),
     )
-    assert strategy_results([]) == ()
+    assert totals_of([]).strategies == ()
 
 
 def test_shares_of_a_cent_are_rounded_only_once_they_are_added_up() -> None:
     thirds = [trade("0.01", "rsi", "macd", "momentum")] * 3
-    assert {one.pnl_usd for one in strategy_results(thirds)} == {D("0.01")}
+    assert {one.pnl_usd for one in totals_of(thirds).strategies} == {D("0.01")}
+
+
+def test_totals_that_go_on_are_those_of_adding_up_from_the_start() -> None:
+    history = [trade(f"{number}.01", "rsi", "macd", "momentum")  for number in range(7)]
+    busted = [*history[:3], trade("-1", "rsi"), *history[4:]]
+    totals = TradeTotals()
+    for trades in (history[:2], history[:2], history, busted, history[:1], []):
+        totals.count(trades)
+        anew = totals_of(trades)
+        assert (totals.realised_usd, totals.strategies) == (anew.realised_usd, anew.strategies)
+        assert totals.realised_usd == sum((one.pnl_usd for one in trades), D(0))
 
 
 def test_unrealised_is_the_brokers_value_of_our_lots_less_their_cost() -> None:
@@ -106,7 +117,7 @@ def test_a_symbol_of_which_all_is_the_owners_earns_us_nothing() -> None:
 
 def equity(snapshot: BrokerSnapshot, previous: EquitySnapshot | None = None) -> EquitySnapshot:
     positions = [own("AAPL", "10", "100", realised="12.345"), own("MSFT", "5", "90", realised="-2")]
-    return snapshot_equity(Market.US_EQUITY, snapshot, positions, [trade("30", "rsi"), trade("-5", "macd")], previous, AT)
+    return snapshot_equity(Market.US_EQUITY, snapshot, positions, totals_of([trade("30", "rsi"), trade("-5", "macd")]), previous, AT)
 
 
 def test_a_sessions_equity_adds_up() -> None:

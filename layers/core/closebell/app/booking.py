@@ -8,13 +8,13 @@ from decimal import Decimal
 from closebell.app.alerts import alert_changes
 from closebell.app.desk import Desk
 from closebell.app.order_intent import is_same_order
-from closebell.books.ledger import Booking, book_asset_fee, book_fill, book_split, external_position, open_position
-from closebell.model.books import CashTransfer, Fill, LedgerCursor, Position
-from closebell.model.broker import CashActivity, VenueFill
+from closebell.books.ledger import Booking, book_asset_fee, book_bust, book_fill, book_split, external_position, open_position
+from closebell.model.books import CashTransfer, Fill, LedgerCursor, Position, Trade
+from closebell.model.broker import CashActivity, OrderClass, VenueFill
 from closebell.model.decision import ExitRule, TradePlan
 from closebell.model.errors import BooksDisagree, BrokerUnavailable
 from closebell.model.operations import Alert, Priority
-from closebell.model.orders import OrderLeg, OrderRecord, is_our_order_id, order_key
+from closebell.model.orders import OrderLeg, OrderRecord, OrderState, is_our_order_id, order_key
 from closebell.model.record import Key
 from closebell.ports.broker import Broker
 from closebell.ports.journal import Change, Create, Journal, Remove, Replace, Stored
@@ -22,6 +22,9 @@ from closebell.ports.journal import Change, Create, Journal, Remove, Replace, St
 ASSET_FEE_CODES = frozenset({"CFEE", "FEE"})
 """Listed at the day's end for shares that left with the trade: reconciliation has charged them by then."""
 
+
+LEGS_UNKNOWN = frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN})
+"""An order that was sent and not seen: the ids of its legs, which carry no id of ours, are not known."""
 
 SPLIT_CODES = frozenset({"SPLIT", "SSP"})
 """New shares for old: the only activities besides fills and fees that change what we own."""
@@ -87,16 +90,23 @@ class Bookkeeper:
         self.booked_ids.add(activity.activity_id)
         self._advance_versions(changes)
 
-    def charge_asset_fee(self, symbol: str, fee_shares: Decimal) -> None:
+    def charge_asset_fee(self, symbol: str, fee_shares: Decimal, charged_at: datetime) -> None:
         """Take out of our books what the broker took as its fee."""
-        self.hold(symbol, book_asset_fee(self.positions[symbol].record, fee_shares).position, [])
+        booking = book_asset_fee(self.positions[symbol].record, fee_shares, charged_at)
+        self.hold(symbol, booking.position, self._ended(booking))
 
     def _take_back(self, activity: CashActivity) -> list[Change]:
         """A bust takes shares back: the newest first, because what is busted was traded a moment ago."""
         held = self.positions.get(activity.symbol or "")
         if held is None or activity.code != BUST_CODE or activity.quantity_shares >= 0:
             return []
-        return self._hold(held.record.symbol, book_asset_fee(held.record, -activity.quantity_shares))
+        booking = book_bust(held.record, -activity.quantity_shares, activity.occurred_at)
+        return [*self._hold(held.record.symbol, booking), *self._ended(booking)]
+
+    def _ended(self, booking: Booking) -> list[Change]:
+        """The trade that no sale ended; a journal newer than the book table has it already."""
+        is_new = booking.trade is not None and self.journal.read(booking.trade.key, Trade) is None
+        return [Create(booking.trade)] if booking.trade is not None and is_new else []
 
     def _split(self, symbol: str, change_shares: Decimal) -> list[Change]:
         held = self.positions.get(symbol)
@@ -164,10 +174,8 @@ class Bookkeeper:
             return open_position(fill, plan)
         if held.record.lots and held.record.plan_id == order.plan_id:
             return held.record
-        kept = {
-            name: getattr(held.record, name)
-            for name in ("lots", "external_shares", "bought_shares", "bought_notional_usd", "sold_shares", "sold_notional_usd")
-        }
+        flows = ("bought_shares", "bought_notional_usd", "sold_shares", "sold_notional_usd", "realised_usd")
+        kept = {name: getattr(held.record, name) for name in ("lots", "external_shares", *flows)}
         return open_position(fill, plan).model_copy(
             update=kept if held.record.lots else {"external_shares": held.record.external_shares}
         )
@@ -178,11 +186,8 @@ class Bookkeeper:
             if stored.record.is_known_as(venue_order_id):
                 return stored
         shown = self.broker.order(venue_order_id)
-        if shown is None and any(stored.record.venue_order_id is None for stored in self.orders.values()):
-            raise BrokerUnavailable(
-                f"the fill of order {venue_order_id} is listed and the order is not: whose it is cannot be told yet"
-            )
         if shown is None or not is_our_order_id(shown.client_order_id):
+            self._require_certainty(venue_order_id, symbol, is_shown=shown is not None)
             return None
         stored_order = self.journal.read(order_key(shown.client_order_id), OrderRecord)
         if stored_order is None:
@@ -192,6 +197,13 @@ class Bookkeeper:
             return None  # somebody else's order under our id: what it trades is not ours
         self.orders[shown.client_order_id] = stored_order
         return stored_order
+
+    def _require_certainty(self, venue_order_id: str, symbol: str, is_shown: bool) -> None:
+        """Raises BrokerUnavailable while a fill may be that of an order of ours in doubt: its id, or its legs', is not known."""
+        in_doubt = [stored.record for stored in self.orders.values() if stored.record.venue_order_id is None]
+        groups = [order for order in in_doubt if order.symbol == symbol and order.order_class is not OrderClass.SIMPLE]
+        if any(order.state in LEGS_UNKNOWN for order in groups) if is_shown else in_doubt:
+            raise BrokerUnavailable(f"whose the fill of order {venue_order_id} is cannot be told: an order of ours is in doubt")
 
     def _plan(self, order: OrderRecord) -> TradePlan | None:
         stored = self.journal.read(Key("journal", f"PLAN#{order.market}#{order.session}", order.plan_id), TradePlan)

@@ -58,7 +58,7 @@ def _differences(sync: VenueSync, session: date) -> list[Difference]:
     fees = asset_fees({symbol: stored.record for symbol, stored in sync.keeper.positions.items()}, sync.reading.positions)
     for symbol, fee_shares in fees.items():
         if not sync.is_settling(symbol):
-            sync.keeper.charge_asset_fee(symbol, fee_shares)
+            sync.keeper.charge_asset_fee(symbol, fee_shares, sync.now)
     ours = {symbol: stored.record for symbol, stored in sync.keeper.positions.items()}
     found = compare_positions(ours, sync.reading.positions, sync.desk.sectors, session, sync.now)
     return [difference for difference in found if not sync.is_settling(difference.found.symbol)]

@@ -128,14 +128,15 @@ class Executor:
             evidence = f"replaced at the broker by {venue.venue_order_id}, which is {venue.status}"
         self.shown[order.client_order_id] = venue
         legs = tuple(leg.venue_order_id for leg in venue.legs if leg.venue_order_id not in order.venue_leg_order_ids)
-        changed = order.model_copy(
-            update={
-                "venue_order_id": venue.venue_order_id,
-                "venue_leg_order_ids": (*order.venue_leg_order_ids, *legs),
-                "filled_average_price_usd": venue.filled_average_price_usd or order.filled_average_price_usd,
-            }
-        )
-        return self.move(stored, _state_of(order, venue), evidence, _differing(stored.record, changed))
+        shown = {
+            "venue_order_id": venue.venue_order_id,
+            "venue_leg_order_ids": (*order.venue_leg_order_ids, *legs),
+            "filled_average_price_usd": venue.filled_average_price_usd or order.filled_average_price_usd,
+        }
+        state = _state_of(order, venue)
+        if order is stored.record and state is order.state and not _differing(order, shown):
+            return stored  # as almost always: a resting order is looked at in every cycle of its life
+        return self.move(stored, state, evidence, _differing(stored.record, dict(order.model_copy(update=shown))))
 
     def _newest_form(self, order: OrderRecord, replaced: VenueOrder) -> tuple[OrderRecord, VenueOrder]:
         """The order that took the place of one of ours, and our record in its terms: what was executed stays executed."""
@@ -284,8 +285,8 @@ def _state_of(order: OrderRecord, venue: VenueOrder) -> OrderState:
     return order.state if behind or order.state.is_terminal else state
 
 
-def _differing(before: OrderRecord, after: OrderRecord) -> dict[str, object]:
-    return {name: value for name, value in after if value != getattr(before, name)}
+def _differing(before: OrderRecord, after: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in after.items() if value != getattr(before, name)}
 
 
 def _difference(order: OrderRecord, venue: VenueOrder) -> str:

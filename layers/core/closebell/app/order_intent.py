@@ -27,7 +27,7 @@ class Purpose(NamedTuple):
 
 def is_same_order(order: OrderRecord, venue: VenueOrder) -> bool:
     """Whether the order that the broker shows under our id is the one that we meant."""
-    same = (venue.symbol, venue.side) == (order.symbol, order.side)
+    same = (venue.symbol, venue.side, venue.order_type) == (order.symbol, order.side, order.order_type)
     meant = order.quantity_shares - order.former_executed_shares
     shrunk = order.order_class is OrderClass.OCO and venue.quantity_shares < meant  # its other leg sold some
     former = venue.venue_order_id in order.former_venue_order_ids

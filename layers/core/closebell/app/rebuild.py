@@ -15,7 +15,7 @@ from closebell.app.control import read_halt
 from closebell.app.desk import load_desk
 from closebell.app.execution import executed_shares
 from closebell.app.order_intent import SUBMIT_WINDOW
-from closebell.books.ledger import Booking, book_asset_fee, book_fill, book_split, external_position, open_position
+from closebell.books.ledger import Booking, book_asset_fee, book_bust, book_fill, book_split, external_position, open_position
 from closebell.books.reconciliation import asset_fees, compare_positions
 from closebell.model.books import Break, Fill, LedgerCursor, Position, PositionState, Trade
 from closebell.model.broker import CashActivity, OrderClass, OrderType, Side, TimeInForce, VenueFill, VenueOrder
@@ -109,7 +109,7 @@ class Rebuilder:
         for activity in activities:
             self._book(activity, now)
         for symbol, fee in asset_fees(self.books.positions, positions).items():
-            self._hold(symbol, book_asset_fee(self.books.positions[symbol], fee))
+            self._hold(symbol, book_asset_fee(self.books.positions[symbol], fee, now))
         session = Market.US_EQUITY.date_of(now)
         for difference in compare_positions(self.books.positions, positions, self._sectors, session, now):
             self.books.breaks.append(difference.found)
@@ -143,8 +143,10 @@ class Rebuilder:
         held = self.books.positions.get(symbol)
         if held is None:
             return
-        if activity.code in ASSET_FEE_CODES or (activity.code == BUST_CODE and activity.quantity_shares < 0):
-            self._hold(symbol, book_asset_fee(held, -activity.quantity_shares))
+        if activity.code in ASSET_FEE_CODES:
+            self._hold(symbol, book_asset_fee(held, -activity.quantity_shares, activity.occurred_at))
+        elif activity.code == BUST_CODE and activity.quantity_shares < 0:
+            self._hold(symbol, book_bust(held, -activity.quantity_shares, activity.occurred_at))
         elif activity.code in SPLIT_CODES:
             self._hold(symbol, book_split(held, activity.quantity_shares))
 
@@ -159,8 +161,6 @@ class Rebuilder:
             before = held or external_position(fill, self._sectors.get(fill.symbol, "unknown"))
         booking = book_fill(before, fill, _exit_rule(activity, head))
         self.books.fills.append(fill)
-        if booking.trade is not None:
-            self.books.trades.append(booking.trade)
         self._hold(fill.symbol, booking)
 
     def _fill_of(self, activity: VenueFill, head: VenueOrder | None) -> Fill:
@@ -277,6 +277,8 @@ class Rebuilder:
         return (order.quantity_shares - order.filled_quantity_shares) * price
 
     def _hold(self, symbol: str, booking: Booking) -> None:
+        if booking.trade is not None:
+            self.books.trades.append(booking.trade)
         if booking.position is None:
             self.books.positions.pop(symbol, None)
         else:

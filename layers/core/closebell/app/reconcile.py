@@ -9,7 +9,7 @@
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 from closebell.app.alerts import alert_changes
@@ -34,7 +34,8 @@ from closebell.ports.journal import Create, Replace, Stored
 CRYPTO_ORDER_USD_MIN = Decimal(10)
 UNCERTAIN = frozenset({OrderState.UNKNOWN, OrderState.QUARANTINED})
 CANCEL_PATIENCE = timedelta(minutes=15)
-UNKNOWN_STOP_PATIENCE = timedelta(minutes=5)
+BARE_PATIENCE = timedelta(minutes=10)
+"""Two cycles: a position that was bought this long ago and never had a stop is told of."""
 REARMS_COUNT_MAX = 1
 """A stop that somebody else cancelled is rested again once; after that the owner is asked."""
 
@@ -76,7 +77,7 @@ class Cycle:
     def __init__(self, sync: VenueSync, trigger: Trigger) -> None:
         self.sync, self.keeper, self.journal = sync, sync.keeper, sync.room.journal
         self.exits = ExitDesk(sync)
-        self.market, self.scheduled_at = trigger.market, trigger.scheduled_at
+        self.market = trigger.market
         self.session = trigger.market.date_of(sync.now)
         self._vanished_counted: set[str] = set()
 
@@ -105,6 +106,7 @@ class Cycle:
                     self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} has no stop", body, "unprotected")
                 else:
                     self._protect(symbol)
+                    self._tell_bare(symbol)
 
     def _is_dust(self, position: Position) -> bool:
         """Less than the broker lets anybody sell, with nothing more on its way."""
@@ -121,10 +123,7 @@ class Cycle:
                 self._mark_protected(symbol, stored.record)
                 return
             if not self.sync.cancel(stored).record.state.is_terminal:
-                waited = stored.record.is_cancel_asked or self._bought_at(symbol) <= self.sync.now - UNKNOWN_STOP_PATIENCE
-                if waited or position.state is PositionState.OPEN:  # the former was never known to rest
-                    body = f"The stop of {symbol} is to be replaced; the broker has not cancelled the former yet."
-                    self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} may be unprotected", body, "unprotected")
+                self._mark(symbol, PositionState.OPEN)
                 return
         if not self.sync.is_settling(symbol):  # what was executed and is not booked may be this very stop
             self._arm(symbol)
@@ -176,19 +175,22 @@ class Cycle:
         shown = self.sync.executor.shown.get(order.client_order_id)
         is_known = shown is not None and shown.status is not VenueStatus.UNRECOGNISED
         self._mark(symbol, PositionState.PROTECTED if is_known and not order.state.is_in_flight else PositionState.OPEN)
-        bare_since = min(order.created_at, self._bought_at(symbol) + UNKNOWN_STOP_PATIENCE)
-        # also when the first was late, and when this stop takes the place of one that was cancelled in the cycle before
-        is_second_cycle = order.created_at < self.scheduled_at or order.attempt_count > 1
-        if order.state.is_in_flight and (is_second_cycle or self.sync.now - bare_since >= UNKNOWN_STOP_PATIENCE):
-            body = f"It is not known whether the stop of {symbol} reached the broker: {order.note}"
-            self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} may be unprotected", body, "unprotected")
-        elif shown is not None and not is_known:
+        if shown is not None and not is_known:
             body = f"The stop of {symbol} is in a state that this version does not know. Look at it at the broker."
             self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} may be unprotected", body, "unprotected")
 
-    def _bought_at(self, symbol: str) -> datetime:
-        """When the newest of the shares that are held was bought: since then they lack a stop, whenever that was booked."""
-        return max(lot.opened_at for lot in self.keeper.positions[symbol].record.lots)
+    def _tell_bare(self, symbol: str) -> None:
+        """Tell of shares that no stop was known to protect when the run began, or two cycles after they were bought, nor now."""
+        position, before = self.keeper.positions[symbol].record, self.sync.desk.positions.get(symbol)
+        if position.state is not PositionState.OPEN:
+            return
+        was_bare = before is not None and bool(before.record.lots) and before.record.state is PositionState.OPEN
+        is_late = position.protections_count <= 1 and self.sync.now - min(lot.opened_at for lot in position.lots) >= BARE_PATIENCE
+        if was_bare or is_late:
+            notes = [stored.record.note for stored in self.sync.working(symbol, OrderLeg.PROTECT) if stored.record.note]
+            why = f": {'; '.join(notes)}" if notes else "; it is tried again in the next cycle"
+            body = f"No stop of {symbol} is known to rest at the broker since the last cycle{why}"
+            self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} may be unprotected", body, "unprotected")
 
     def _vanished_count(self, symbol: str) -> int:
         """Stops of ours that ended in this cycle although nobody here asked for it."""
@@ -234,9 +236,11 @@ class Cycle:
         if price is None or rests_oco or position.state is not PositionState.PROTECTED:
             return
         if price <= stop_price_usd(position):
-            self._begin(
-                symbol, ExitRule.STOP, f"price {price} is through the stop {stop_price_usd(position)}, which did not fill"
-            )
+            reason = f"price {price} is through the stop {stop_price_usd(position)}, which did not fill"
+            # told first: once it is closing, no later run comes here
+            body = f"{symbol}: {reason}. It is cancelled, and what is held is sold at the market."
+            self._alert(f"stop-passed-{self.session}-{symbol}", f"The stop of {symbol} did not fill", body, "unprotected")
+            self._begin(symbol, ExitRule.STOP, reason)
         elif price >= target_price_usd(position):
             self._begin(symbol, ExitRule.TARGET, f"price {price} reached the target {target_price_usd(position)}")
 

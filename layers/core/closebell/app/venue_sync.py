@@ -9,6 +9,7 @@ from closebell.app.alerts import alert_changes
 from closebell.app.booking import Bookkeeper
 from closebell.app.desk import Desk
 from closebell.app.execution import Executor, executed_shares
+from closebell.app.order_intent import is_same_order
 from closebell.app.trading_room import TradingRoom
 from closebell.app.venue_reading import VenueReading, lacks_positions, read_venue
 from closebell.decision.desk_view import DeskView
@@ -207,7 +208,7 @@ class VenueSync:
 
     def _recent_orders(self) -> Iterator[Stored[OrderRecord]]:
         """The orders of the last days that have not ended, whether or not the broker shows them."""
-        for market in sorted({instrument.market for instrument in self.desk.parameters.universe}):
+        for market in self.desk.parameters.markets:
             for days in range(RECENT_DAYS):
                 session = market.date_of(self.now) - timedelta(days=days)
                 for found in self.room.journal.query("journal", f"ORDER#{market}#{session}"):
@@ -229,6 +230,9 @@ class VenueSync:
                 self.keeper.orders[order_id] = self.executor.move(stored, OrderState.NEVER_ACCEPTED, evidence)
 
     def _look_at(self, order: OrderRecord, listed: dict[str, VenueOrder]) -> VenueOrder | None:
-        if order.client_order_id in listed:
-            return listed[order.client_order_id]
+        found = listed.get(order.client_order_id)
+        if found is not None and order.state is OrderState.QUARANTINED and not is_same_order(order, found):
+            return None  # a stranger's, told when it was found: everything else goes on
+        if found is not None:
+            return found
         return self.room.broker.order(order.venue_order_id) if order.venue_order_id else None

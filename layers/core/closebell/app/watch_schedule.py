@@ -43,7 +43,8 @@ class WatchSchedule:
                 raised += 1
         delivered = self.runs.deliver_alerts() if raised or desk.outbox else 0
         counts = {"found": len(alerts), "alerts": raised, "delivered": delivered}
-        return RunOutcome(f"{len(alerts)} found", counts, fingerprint(alerts))
+        orders, outbox = [stored.record for stored in desk.orders.values()], [stored.record for stored in desk.outbox]
+        return RunOutcome(f"{len(alerts)} found", counts, fingerprint([desk.parameters, *orders, *outbox, *alerts]))
 
     def _opened_at(self, desk: Desk, now: datetime) -> datetime:
         """When this desk was first watched; from the first look on, a run that is missing is missed."""

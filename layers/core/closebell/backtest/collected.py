@@ -10,9 +10,9 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from closebell.backtest.engine import BacktestDesk
+from closebell.backtest.engine import BacktestDesk, EveryDecision
 from closebell.backtest.known_evidence import KnownEvidence
-from closebell.backtest.records import BacktestRecords, ClosedBy, EquityRow, OrderRow, TradeRow
+from closebell.backtest.records import BacktestRecords, ClosedBy, DecisionRow, EquityRow, OrderRow, TradeRow
 from closebell.model.books import EquitySnapshot, Trade
 from closebell.model.broker import Side
 from closebell.model.decision import ExitRule, TradePlan
@@ -46,11 +46,31 @@ def collect(desk: BacktestDesk, evidence: KnownEvidence, warnings: Sequence[str]
         orders=orders,
         trades=trades,
         equity=equity,
+        decisions=list(_decision_rows(desk)),
         halts_count=desk.halts_count,
         warnings=tuple(warnings),
     )
     _require_equal_sums(records)
     return records
+
+
+def _decision_rows(desk: BacktestDesk) -> Iterator[DecisionRow]:
+    """Every symbol's where the desk kept them, else those that its plans tell of."""
+    if isinstance(desk.decisions, EveryDecision):
+        for one in desk.decisions.decisions:
+            size = one.allocation.quantity_shares if one.allocation else None
+            yield DecisionRow(
+                one.session, one.symbol, one.outcome, one.reason, one.binding_check, one.vote_score, one.close_usd, size
+            )
+        return
+    for session in desk.sessions:
+        for stored in desk.journal.query("journal", f"PLAN#{Market.US_EQUITY}#{session}"):
+            plan = stored.record
+            if isinstance(plan, TradePlan):
+                yield DecisionRow(
+                    plan.decided_session, plan.symbol, plan.action, plan.reason, "", plan.priority_score,
+                    plan.reference_price_usd, plan.quantity_shares,
+                )
 
 
 def _order_row(order: ExchangeOrder) -> OrderRow:

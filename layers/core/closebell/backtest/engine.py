@@ -19,6 +19,7 @@ from closebell.app.review_performance import ReviewPerformance
 from closebell.app.runs import RunLog
 from closebell.app.trading_room import TradingRoom
 from closebell.model.broker import Side
+from closebell.model.decision import Decision
 from closebell.model.decision_document import DecisionDocument
 from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market, SessionHours
@@ -86,6 +87,17 @@ class PlansOnly:
         return "not kept"
 
 
+@dataclass
+class EveryDecision:
+    """Implements `DecisionKeeper`: every symbol's decision, which takes longer than all the rest of a backtest."""
+
+    decisions: list[Decision] = field(default_factory=list)
+
+    def keep(self, panel: BarPanel, document: Callable[[], DecisionDocument]) -> str:
+        self.decisions += document().decisions
+        return "kept"
+
+
 class BacktestDesk:
     """A desk over a market of daily bars.
 
@@ -113,7 +125,7 @@ class BacktestDesk:
         self.journal = MemoryJournal()
         self.parameters = store_parameters(self.journal, parameters)
         self._options, self._evidence, self._version = options, evidence, code_version
-        self._decisions = decisions or PlansOnly()
+        self.decisions = decisions or PlansOnly()
         self.halts_count = 0
         self.sessions: list[date] = []
         self.delisted: set[tuple[str, date]] = set()
@@ -156,7 +168,7 @@ class BacktestDesk:
         self._reconcile = Reconcile(TradingRoom(log("reconcile"), self.broker, "paper"))
         self._review = ReviewPerformance(log("review_performance"), self.journal, self.calendar)
         self._generate = GenerateSignals(
-            log("generate_signals"), self.journal, self._decisions, self._evidence, NoNews(), self.calendar, self._version
+            log("generate_signals"), self.journal, self.decisions, self._evidence, NoNews(), self.calendar, self._version
         )
         self._run(self._reconcile, _new_york(eve, time(16, 10)))
         self._run(self._generate, _new_york(eve, DECIDES_AT))

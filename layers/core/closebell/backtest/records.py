@@ -69,6 +69,19 @@ class TradeRow(NamedTuple):
     entry_reason: str
 
 
+class DecisionRow(NamedTuple):
+    """What was decided for a symbol after a session, and why; `binding_check` denied it or set its size."""
+
+    session: date
+    symbol: str
+    outcome: str
+    reason: str
+    binding_check: str
+    vote_score: float
+    close_usd: Decimal | None
+    quantity_shares: Decimal | None
+
+
 class EquityRow(NamedTuple):
     """The account at a session's close. `gross_equity_usd` is what it would be had the same trades cost nothing; `drawdown_frac`
     is below the highest close so far, `exposure_frac` the value of positions over equity."""
@@ -104,8 +117,8 @@ class BacktestRecords:
         Who voted.
     cash_usd
         What the account began with.
-    orders, trades, equity
-        In the order of time.
+    orders, trades, equity, decisions
+        In the order of time. Decisions are those that made a plan, or every symbol's where they were asked for.
     halts_count
         How often the desk halted itself.
     warnings
@@ -118,5 +131,6 @@ class BacktestRecords:
     orders: Sequence[OrderRow]
     trades: Sequence[TradeRow]
     equity: Sequence[EquityRow]
+    decisions: Sequence[DecisionRow]
     halts_count: int
     warnings: tuple[str, ...]

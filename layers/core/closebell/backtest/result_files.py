@@ -12,14 +12,19 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
-from closebell.backtest.records import BacktestRecords, EquityRow, OrderRow, TradeRow
+from closebell.backtest.attribution import by_regime, by_strategy
+from closebell.backtest.comparison import ComparedBacktest, ComparisonRow, comparison_rows
+from closebell.backtest.comparison_charts import comparison_pictures
+from closebell.backtest.comparison_page import comparison_html
+from closebell.backtest.records import BacktestRecords, DecisionRow, EquityRow, OrderRow, ShareRow, TradeRow
+from closebell.backtest.report_page import report_html
 from closebell.model.errors import ConfigurationError, DataError
 
 MARKER = "result.json"
 
 
 def backtest_files(records: BacktestRecords, summary: Mapping[str, Any]) -> dict[str, bytes]:
-    """The files of one backtest but for its report, by name."""
+    """The files of one backtest by name: numbers, tables and the report."""
     result = {
         "label": records.label,
         "strategies": list(records.strategies),
@@ -31,7 +36,24 @@ def backtest_files(records: BacktestRecords, summary: Mapping[str, Any]) -> dict
         "trades.csv": csv_of(TradeRow, records.trades),
         "equity.csv": csv_of(EquityRow, records.equity),
         "orders.csv": csv_of(OrderRow, records.orders),
+        "decisions.csv": csv_of(DecisionRow, records.decisions),
+        "attribution.csv": csv_of(ShareRow, [*by_strategy(records.trades), *by_regime(records.trades)]),
+        "report.html": report_html(records, summary).encode(),
     }
+
+
+def comparison_files(backtests: Sequence[ComparedBacktest]) -> dict[str, bytes]:
+    """The files of a comparison by name: its table, pictures and page, and each backtest's own in a folder of its name."""
+    pictures = comparison_pictures(backtests)
+    files = {
+        "strategy_comparison.csv": csv_of(ComparisonRow, comparison_rows(backtests)),
+        "comparison.html": comparison_html(backtests, pictures).encode(),
+        MARKER: (json.dumps({it.name: dict(it.summary) for it in backtests}, indent=2) + "\n").encode(),
+        **{name if name.endswith(".png") else f"{name}.png": picture for name, picture in pictures.items()},
+    }
+    for it in backtests:
+        files |= {f"{it.name}/{name}": content for name, content in backtest_files(it.records, it.summary).items()}
+    return files
 
 
 def csv_of(row_type: type[NamedTuple], rows: Sequence[NamedTuple]) -> bytes:

@@ -5,7 +5,9 @@ more than is theirs, the rest is taken from our lots, because that is what the b
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from closebell.model.books import Fill, Lot, Position, PositionState, Trade
 from closebell.model.broker import Side
@@ -21,6 +23,14 @@ class Booking:
 
     position: Position | None
     trade: Trade | None = None
+
+
+class _Ending(NamedTuple):
+    """What took the last shares of a round trip: the activity that names its trade, when, and by which rule."""
+
+    activity_id: str
+    at: datetime
+    exit_rule: ExitRule
 
 
 def open_position(fill: Fill, plan: TradePlan) -> Position:
@@ -63,17 +73,22 @@ def book_fill(position: Position, fill: Fill, exit_rule: ExitRule = ExitRule.MAN
     return _sold(position, fill, fill.quantity_shares, exit_rule)
 
 
-def book_asset_fee(position: Position, fee_shares: Decimal) -> Booking:
-    """A fee taken in the asset: it comes out of the newest lot first, because it belongs to the buy it was charged on."""
-    lots = list(position.lots)
-    missing = fee_shares
-    while missing > 0 and lots:
-        newest = lots.pop()
-        if newest.quantity_shares > missing:
-            lots.append(newest.model_copy(update={"quantity_shares": newest.quantity_shares - missing}))
-        missing = max(ZERO, missing - newest.quantity_shares)
-    external = max(ZERO, position.external_shares - missing)
-    return _settled(position.model_copy(update={"lots": tuple(lots), "external_shares": external}))
+def book_asset_fee(position: Position, fee_shares: Decimal, charged_at: datetime) -> Booking:
+    """A fee taken in the asset: it comes out of the newest lot first, because it belongs to the buy it was charged on.
+
+    A fee on the last shares of what was sold before ends the round trip; its trade is named after the last lot.
+    """
+    return _settled(_without_newest(position, fee_shares), _ending_without_sale(position, charged_at))
+
+
+def book_bust(position: Position, busted_shares: Decimal, busted_at: datetime) -> Booking:
+    """A buy that the exchange took back: the newest shares go, and what was paid for them comes back, as if never bought."""
+    left = _without_newest(position, busted_shares)
+    changes = {
+        "bought_shares": position.bought_shares - (position.quantity_shares - left.quantity_shares),
+        "bought_notional_usd": position.bought_notional_usd - (_cost_usd(position) - _cost_usd(left)),
+    }
+    return _settled(left.model_copy(update=changes), _ending_without_sale(position, busted_at))
 
 
 def book_split(position: Position, change_shares: Decimal) -> Booking:
@@ -102,6 +117,27 @@ def book_split(position: Position, change_shares: Decimal) -> Booking:
         "sold_shares": scaled(position.sold_shares),
     }
     return _settled(position.model_copy(update=changes))
+
+
+def _without_newest(position: Position, shares: Decimal) -> Position:
+    """The position less some shares, the newest lots first; beyond ours they are the owner's."""
+    lots, missing = list(position.lots), shares
+    while missing > 0 and lots:
+        newest = lots.pop()
+        if newest.quantity_shares > missing:
+            lots.append(newest.model_copy(update={"quantity_shares": newest.quantity_shares - missing}))
+        missing = max(ZERO, missing - newest.quantity_shares)
+    external = max(ZERO, position.external_shares - missing)
+    return position.model_copy(update={"lots": tuple(lots), "external_shares": external})
+
+
+def _ending_without_sale(position: Position, at: datetime) -> _Ending | None:
+    """The end of a round trip whose last shares are not sold but taken: the oldest lot, the last to go, names its trade."""
+    return _Ending(position.lots[0].activity_id, at, position.exit_rule or ExitRule.MANUAL) if position.lots else None
+
+
+def _cost_usd(position: Position) -> Decimal:
+    return sum((lot.quantity_shares * lot.price_usd for lot in position.lots), ZERO)
 
 
 def _bought(position: Position, fill: Fill) -> Position:
@@ -137,7 +173,7 @@ def _sold(position: Position, fill: Fill, quantity_shares: Decimal, exit_rule: E
             "sold_notional_usd": position.sold_notional_usd + sold * fill.price_usd,
         }
     )
-    return _settled(after, fill, exit_rule) if sold else _settled(after)
+    return _settled(after, _Ending(fill.activity_id, fill.occurred_at, exit_rule) if sold else None)
 
 
 def _book_external(position: Position, fill: Fill) -> Booking:
@@ -149,11 +185,11 @@ def _book_external(position: Position, fill: Fill) -> Booking:
     return _sold(kept, fill, from_ours, ExitRule.MANUAL) if from_ours else _settled(kept)
 
 
-def _settled(position: Position, fill: Fill | None = None, exit_rule: ExitRule = ExitRule.MANUAL) -> Booking:
+def _settled(position: Position, ending: _Ending | None = None) -> Booking:
     """Close what owns nothing any more: ours becomes a trade, what is left is the user's."""
     if position.lots:
         return Booking(position)
-    trade = _round_trip(position, fill, exit_rule) if fill and position.sold_shares else None
+    trade = _round_trip(position, ending) if ending and position.sold_shares else None
     if not position.external_shares:
         return Booking(None, trade)
     return Booking(
@@ -171,12 +207,12 @@ def _settled(position: Position, fill: Fill | None = None, exit_rule: ExitRule =
     )
 
 
-def _round_trip(position: Position, fill: Fill, exit_rule: ExitRule) -> Trade:
+def _round_trip(position: Position, ending: _Ending) -> Trade:
     """P&L is what came in less what went out; shares lost to fees cost what was paid for them."""
     entry_price = position.bought_notional_usd / position.bought_shares
     pnl = position.sold_notional_usd - position.bought_notional_usd
     return Trade(
-        trade_id=f"{position.plan_id}@{fill.activity_id}",
+        trade_id=f"{position.plan_id}@{ending.activity_id}",
         market=position.market,
         symbol=position.symbol,
         sector=position.sector,
@@ -187,7 +223,7 @@ def _round_trip(position: Position, fill: Fill, exit_rule: ExitRule) -> Trade:
         pnl_usd=pnl,
         return_frac=pnl / position.bought_notional_usd,
         opened_session=position.opened_session,
-        closed_session=fill.session,
-        closed_at=fill.occurred_at,
-        exit_rule=exit_rule,
+        closed_session=position.market.date_of(ending.at),
+        closed_at=ending.at,
+        exit_rule=ending.exit_rule,
     )

@@ -12,21 +12,53 @@ ZERO = Decimal(0)
 CENT = Decimal("0.01")
 
 
-def strategy_results(trades: Iterable[Trade]) -> tuple[StrategyResult, ...]:
-    """Each strategy's trades and P&L (USD), by name.
+class TradeTotals:
+    """Trades added up in their order.
 
-    A trade that several strategies voted for is shared among them equally, so the shares sum to the account.
+    A history that begins with the trades of the last one is added up from where that ended, so that years of sessions cost no more
+    each than the first; the sums are those of adding up from the start.
     """
-    totals: dict[str, tuple[int, int, Decimal]] = {}
-    for trade in trades:
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._trades: list[Trade] = []
+        self._of_strategy: dict[str, tuple[int, int, Decimal]] = {}
+        self.realised_usd = ZERO
+
+    def count(self, trades: list[Trade]) -> None:
+        """Make the totals those of `trades`."""
+        if trades[: len(self._trades)] != self._trades:
+            self._begin()
+        for trade in trades[len(self._trades) :]:
+            self._add(trade)
+        self._trades = trades
+
+    def _add(self, trade: Trade) -> None:
+        self.realised_usd += trade.pnl_usd
         names = trade.strategies or ("manual",)
         for name in names:
-            count, wins, pnl = totals.get(name, (0, 0, ZERO))
-            totals[name] = (count + 1, wins + (trade.pnl_usd > 0), pnl + trade.pnl_usd / len(names))
-    return tuple(
-        StrategyResult(strategy=name, trades_count=count, wins_count=wins, pnl_usd=pnl.quantize(CENT))
-        for name, (count, wins, pnl) in sorted(totals.items())
-    )
+            count, wins, pnl = self._of_strategy.get(name, (0, 0, ZERO))
+            self._of_strategy[name] = (count + 1, wins + (trade.pnl_usd > 0), pnl + trade.pnl_usd / len(names))
+
+    @property
+    def strategies(self) -> tuple[StrategyResult, ...]:
+        """Each strategy's trades and P&L (USD), by name.
+
+        A trade that several strategies voted for is shared among them equally, so the shares sum to the account.
+        """
+        return tuple(
+            StrategyResult(strategy=name, trades_count=count, wins_count=wins, pnl_usd=pnl.quantize(CENT))
+            for name, (count, wins, pnl) in sorted(self._of_strategy.items())
+        )
+
+
+def totals_of(trades: Iterable[Trade]) -> TradeTotals:
+    """The totals of some trades."""
+    totals = TradeTotals()
+    totals.count(list(trades))
+    return totals
 
 
 def unrealised_usd(positions: Iterable[Position], snapshot: BrokerSnapshot) -> Decimal:
@@ -46,15 +78,15 @@ def snapshot_equity(
     market: Market,
     snapshot: BrokerSnapshot,
     positions: Iterable[Position],
-    trades: Iterable[Trade],
+    earned: TradeTotals,
     previous: EquitySnapshot | None,
     recorded_at: datetime,
 ) -> EquitySnapshot:
     """The account at the session's end; drawdown is measured from the highest equity recorded so far."""
-    positions, trades = list(positions), list(trades)
+    positions = list(positions)
     equity = snapshot.account.equity_usd
     peak = max(equity, previous.peak_equity_usd if previous else snapshot.account.last_equity_usd)
-    realised = sum((trade.pnl_usd for trade in trades), ZERO) + sum((position.realised_usd for position in positions), ZERO)
+    realised = earned.realised_usd + sum((position.realised_usd for position in positions), ZERO)
     return EquitySnapshot(
         market=market,
         session=snapshot.session,
@@ -68,5 +100,5 @@ def snapshot_equity(
         day_change_usd=equity - (previous.equity_usd if previous else snapshot.account.last_equity_usd),
         peak_equity_usd=peak,
         drawdown_frac=((peak - equity) / peak).quantize(Decimal("0.000001")) if peak else ZERO,
-        strategies=strategy_results(trades),
+        strategies=earned.strategies,
     )

@@ -49,12 +49,18 @@ def compare_positions(
 
 
 def asset_fees(ours: Mapping[str, Position], theirs: Iterable[VenuePosition]) -> dict[str, Decimal]:
-    """Per crypto symbol the shares that the broker has fewer and that a fee taken in the asset explains."""
+    """Per crypto symbol the shares that the broker has fewer and that a fee taken in the asset explains.
+
+    The fee is on what was bought, however much of it has been sold since, less what was charged of it before.
+    """
     venue = {position.symbol: position.quantity_shares for position in theirs}
     fees = {}
     for symbol, position in ours.items():
         missing = position.quantity_shares + position.external_shares - venue.get(symbol, ZERO)
-        if position.market is Market.CRYPTO and 0 < missing <= position.quantity_shares * ASSET_FEE_FRAC_MAX:
+        received = max(position.bought_shares, position.quantity_shares)
+        charged = max(ZERO, position.bought_shares - position.sold_shares - position.quantity_shares)
+        fee_max = min(position.quantity_shares, received * ASSET_FEE_FRAC_MAX - charged)
+        if position.market is Market.CRYPTO and 0 < missing <= fee_max:
             fees[symbol] = missing
     return fees
 

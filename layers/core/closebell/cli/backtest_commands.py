@@ -1,6 +1,6 @@
-"""`closebell backtest`: the desk through past sessions."""
+"""`closebell backtest` and `closebell compare`: the desk through past sessions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -13,12 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
+from closebell.backtest.comparison import ComparedBacktest
+from closebell.backtest.engine import EveryDecision
 from closebell.backtest.engine import Progress as TellProgress
 from closebell.backtest.markets import NamedMarket, demo_market, synthetic_days
 from closebell.backtest.records import BacktestRecords
-from closebell.backtest.result_files import backtest_files, write_directory
-from closebell.backtest.run import Costs, default_parameters, run_backtest, voted_by
+from closebell.backtest.result_files import backtest_files, comparison_files, write_directory
+from closebell.backtest.run import Costs, default_parameters, run_backtest, span_of, voted_by
 from closebell.backtest.summary import summary_of
+from closebell.backtest.survivorship import survivorship_warning
 from closebell.cli.application import app, fail
 from closebell.configuration import read_parameters
 from closebell.model.errors import ClosebellError, ConfigurationError
@@ -28,48 +31,88 @@ from closebell.simulation.bar_market import BarMarket, hours_of
 from closebell.strategies import STRATEGIES
 
 ROUND_TRIP_ORDERS = 2
+ENSEMBLE = "ensemble"
+
+
+Bars = Annotated[str, typer.Option(help="Folder of SYMBOL.csv or SYMBOL.parquet; or demo, or synthetic.")]
+Out = Annotated[Path, typer.Option(help="Folder for the results.")]
+Strategies = Annotated[str, typer.Option(help="Names with commas between; the configuration's if left out.")]
+Since = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First session traded.")]
+Until = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last session traded.")]
+Cash = Annotated[str, typer.Option(help="USD at the start.")]
+Config = Annotated[Path | None, typer.Option(help="The desk's configuration, as in examples/desk.toml.")]
+SlippageBps = Annotated[str, typer.Option(help="What a market or stop order pays beyond the price, in 0.01 %.")]
+PerShare = Annotated[str, typer.Option("--commission-per-share", help="USD.")]
+PerOrder = Annotated[str, typer.Option("--commission-per-order", help="USD.")]
+PerRoundTrip = Annotated[str, typer.Option("--commission-per-round-trip", help="USD, half of it on each order.")]
+Capacity = Annotated[str, typer.Option(help="Part of the mean daily volume that one print offers, 0 to 1.")]
 
 
 @app.command()
 def backtest(
-    bars: Annotated[str, typer.Option(help="Folder of SYMBOL.csv or SYMBOL.parquet; or demo, or synthetic.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    strategies: Annotated[str, typer.Option(help="Names with commas between; the configuration's if left out.")] = "",
-    since: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First session traded.")] = None,
-    until: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last session traded.")] = None,
-    cash: Annotated[str, typer.Option(help="USD at the start.")] = "100000",
-    config: Annotated[Path | None, typer.Option(help="The desk's configuration, as in examples/desk.toml.")] = None,
-    slippage_bps: Annotated[str, typer.Option(help="What a market or stop order pays beyond the price, in 0.01 %.")] = "5",
-    commission_per_share: Annotated[str, typer.Option(help="USD.")] = "0",
-    commission_per_order: Annotated[str, typer.Option(help="USD.")] = "0",
-    commission_per_round_trip: Annotated[str, typer.Option(help="USD, half of it on each order.")] = "0",
-    capacity: Annotated[str, typer.Option(help="Part of the mean daily volume that one print offers, 0 to 1.")] = "1",
+    bars: Bars, out: Out, strategies: Strategies = "", since: Since = None, until: Until = None, cash: Cash = "100000",
+    config: Config = None, slippage_bps: SlippageBps = "5", per_share: PerShare = "0", per_order: PerOrder = "0",
+    per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1",
+    every_decision: Annotated[bool, typer.Option(help="Keep every symbol's decision of every session: much slower.")] = False,
 ) -> None:
     """Trade past sessions with the deployed desk's own code; results before and after costs."""
     console = Console(highlight=False)
     try:
-        each_order = _amount("--commission-per-order", commission_per_order)
-        each_trip = _amount("--commission-per-round-trip", commission_per_round_trip)
-        costs = Costs(
-            slippage_bps=_amount("--slippage-bps", slippage_bps),
-            commission_a_share_usd=_amount("--commission-per-share", commission_per_share),
-            commission_an_order_usd=each_order + each_trip / ROUND_TRIP_ORDERS,
-            capacity_frac=_amount("--capacity", capacity),
-        )
-        options = costs.options(_amount("--cash", cash))
+        costs = costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
+        options = costs.options(amount_of("--cash", cash))
         found = market_named(bars, costs)
-        parameters = _parameters(found, config, tuple(name for name in strategies.split(",") if name))
-        records = with_progress(
-            console, lambda progress: run_backtest(
-                found.market, parameters, options, first=_day(since), last=_day(until), progress=progress
-            )
-        )
+        parameters = desk_parameters(found, config, names_in(strategies))
+        decisions = EveryDecision() if every_decision else None
+        records = with_progress(console, "trading", lambda progress: run_backtest(
+            found.market, parameters, options, first=day_of(since), last=day_of(until), decisions=decisions, progress=progress,
+            warnings=survivorship(found.market),
+        ))  # fmt: skip
         summary = summary_of(records)
         write_directory(out, backtest_files(records, summary))
     except ClosebellError as error:
         fail(error)
     show(console, records, summary)
-    console.print(f"written to {out}")
+    console.print(f"written to {out}: open {out / 'report.html'}", soft_wrap=True)
+
+
+@app.command()
+def compare(
+    bars: Bars, out: Out, strategies: Strategies = "", since: Since = None, until: Until = None, cash: Cash = "100000",
+    config: Config = None, slippage_bps: SlippageBps = "5", per_share: PerShare = "0", per_order: PerOrder = "0",
+    per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1",
+) -> None:
+    """Backtest every strategy alone and all of them together, side by side."""
+    console = Console(highlight=False)
+    compared = []
+    try:
+        costs = costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
+        options = costs.options(amount_of("--cash", cash))
+        found = market_named(bars, costs)
+        whole = desk_parameters(found, config, names_in(strategies))
+        span = span_of(found.market, whole, day_of(since), day_of(until))  # the same sessions for every one
+        desks = {name: voted_by(whole, (name,)) for name in whole.strategies} | {ENSEMBLE: whole}
+        for name, parameters in desks.items():
+            records = with_progress(console, name, lambda progress, desk=parameters: run_backtest(  # type: ignore[misc]  # bound now
+                found.market, desk, options, first=span[0], last=span[1], progress=progress, warnings=survivorship(found.market)
+            ))  # fmt: skip
+            compared.append(ComparedBacktest(name, records, summary_of(records)))
+        write_directory(out, comparison_files(compared))
+    except ClosebellError as error:
+        fail(error)
+    show_comparison(console, compared)
+    console.print(f"written to {out}: open {out / 'comparison.html'}", soft_wrap=True)
+
+
+def costs_of(slippage_bps: str, per_share: str, per_order: str, per_round_trip: str, capacity: str) -> Costs:
+    """The costs as the options say them. Raises ConfigurationError."""
+    each_order = amount_of("--commission-per-order", per_order)
+    each_trip = amount_of("--commission-per-round-trip", per_round_trip)
+    return Costs(
+        slippage_bps=amount_of("--slippage-bps", slippage_bps),
+        commission_a_share_usd=amount_of("--commission-per-share", per_share),
+        commission_an_order_usd=each_order + each_trip / ROUND_TRIP_ORDERS,
+        capacity_frac=amount_of("--capacity", capacity),
+    )
 
 
 def market_named(bars: str, costs: Costs) -> NamedMarket:
@@ -91,7 +134,8 @@ def market_named(bars: str, costs: Costs) -> NamedMarket:
     return NamedMarket(market, default_parameters(market.panel, ()))
 
 
-def _parameters(found: NamedMarket, config: Path | None, strategies: tuple[str, ...]) -> ParameterSet:
+def desk_parameters(found: NamedMarket, config: Path | None, strategies: tuple[str, ...]) -> ParameterSet:
+    """The configuration of a file, or the market's own, with some strategies only. Raises ConfigurationError."""
     if config is None:
         return voted_by(found.parameters, strategies)
     try:
@@ -101,11 +145,17 @@ def _parameters(found: NamedMarket, config: Path | None, strategies: tuple[str, 
     return voted_by(read_parameters(text, STRATEGIES), strategies)
 
 
-def with_progress(console: Console, work: Callable[[TellProgress], BacktestRecords]) -> BacktestRecords:
+def survivorship(market: BarMarket) -> tuple[str, ...]:
+    """A warning where nothing in the bars was ever delisted."""
+    warning = survivorship_warning(market.panel)
+    return (warning,) if warning else ()
+
+
+def with_progress(console: Console, what: str, work: Callable[[TellProgress], BacktestRecords]) -> BacktestRecords:
     """Do `work` with a bar below that shows how far it is and how long the rest will take."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("sessions"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("trading", total=None)
+        bar = progress.add_task(what, total=None)
         return work(lambda done, total: progress.update(bar, completed=done, total=total))
 
 
@@ -129,6 +179,20 @@ def show(console: Console, records: BacktestRecords, summary: Mapping[str, Any])
     for warning in records.warnings:
         console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True)
     console.print(f"trades {summary['trades_sha256'][:16]}")
+
+
+def show_comparison(console: Console, compared: Sequence[ComparedBacktest]) -> None:
+    """One line a backtest, after costs."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("after costs", "return", "drawdown", "Sharpe", "win rate", "trades", "costs", "before costs"):
+        table.add_column(title, justify="left" if title == "after costs" else "right")
+    for it in compared:
+        of = it.summary
+        table.add_row(
+            it.name, _share(of["total_return_frac"]), _share(of["drawdown_frac_max"]), _ratio(of["sharpe_annual_ratio"]),
+            _share(of["win_rate_frac"]), f"{of['trades_count']}", _dollars(of["cost_usd"]), _share(of["gross_total_return_frac"]),
+        )  # fmt: skip
+    console.print(table)
 
 
 def _share(value: float | None) -> str:
@@ -157,7 +221,8 @@ _HEADLINES: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
 )
 
 
-def _amount(option: str, text: str) -> Decimal:
+def amount_of(option: str, text: str) -> Decimal:
+    """An option's number. Raises ConfigurationError when it is none."""
     try:
         amount = Decimal(text)
     except InvalidOperation as error:
@@ -167,5 +232,11 @@ def _amount(option: str, text: str) -> Decimal:
     return amount
 
 
-def _day(at: datetime | None) -> date | None:
+def names_in(text: str) -> tuple[str, ...]:
+    """Names with commas between."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def day_of(at: datetime | None) -> date | None:
+    """An option's date."""
     return at.date() if at else None

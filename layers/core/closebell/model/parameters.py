@@ -1,7 +1,9 @@
 """What the owner may set: the universe, the limits, the strategies. A typo is refused by the schema."""
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, ClassVar, Self
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -28,7 +30,7 @@ class RiskLimits(Value):
     volume_share_frac_max: Fraction = Decimal("0.01")
     orders_per_session_count_max: int = Field(default=50, ge=1)
     snapshot_age_s_max: int = Field(default=3600, ge=60)
-    quote_age_s_max: int = Field(default=3600, ge=1)
+    quote_age_s_max: int = Field(default=3600, ge=60)
     universe_coverage_frac_min: Fraction = Decimal("0.80")
 
     @model_validator(mode="after")
@@ -92,7 +94,36 @@ class ParameterSet(Record):
 
     def instruments(self, market: Market) -> tuple[Instrument, ...]:
         """The universe's instruments of one market, in the order of the configuration."""
-        return tuple(instrument for instrument in self.universe if instrument.market is market)
+        return self._instruments_of.get(market, ())
+
+    @cached_property
+    def sectors(self) -> Mapping[str, str]:
+        """Sector by symbol."""
+        return {instrument.symbol: instrument.sector for instrument in self.universe}
+
+    @cached_property
+    def markets(self) -> tuple[Market, ...]:
+        """The markets that the universe trades in, sorted."""
+        return tuple(sorted(self._instruments_of))
+
+    @cached_property
+    def as_json(self) -> str:
+        """The configuration as text, for fingerprints."""
+        return self.model_dump_json()
+
+    @cached_property
+    def _instruments_of(self) -> Mapping[Market, tuple[Instrument, ...]]:
+        found: dict[Market, list[Instrument]] = {}
+        for instrument in self.universe:
+            found.setdefault(instrument.market, []).append(instrument)
+        return {market: tuple(instruments) for market, instruments in found.items()}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy computes anew what is derived from its fields."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
 
     def regime_symbol_of(self, market: Market) -> str:
         """The symbol whose averages tell a market's regime."""

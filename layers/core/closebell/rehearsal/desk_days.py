@@ -206,7 +206,8 @@ class DeskDays:
 
         was_calm, self.stage.is_calm = self.stage.is_calm, True
         room = TradingRoom(self._log("reconcile"), self.broker, "paper", self.broker.reopen)
-        room.run_alone(Trigger(market=Market.US_EQUITY, scheduled_at=now), read_much)
+        trigger = Trigger(market=Market.US_EQUITY, scheduled_at=now - timedelta(seconds=1))  # no run of the schedule's
+        room.run_alone(trigger, read_much)
         self.stage.is_calm = was_calm
         self.stage.note(f"{left_count} requests are left in this minute")
 

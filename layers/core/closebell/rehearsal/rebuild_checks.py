@@ -8,7 +8,7 @@ from random import Random
 
 from closebell.app.control import halt_desk, store_parameters
 from closebell.app.rebuild import rebuild_desk
-from closebell.books.ledger import book_asset_fee, book_fill, book_split, external_position
+from closebell.books.ledger import book_bust, book_fill, book_split, external_position
 from closebell.model.books import Fill, Position
 from closebell.model.parameters import ParameterSet
 from closebell.rehearsal.stage import Stage
@@ -60,7 +60,7 @@ class RebuildChecks:
             elif before is None:
                 after = None
             elif event.code == "TRADE_BUST":
-                after = book_asset_fee(before, -event.quantity_shares).position
+                after = book_bust(before, -event.quantity_shares, event.at).position
             else:
                 after = book_split(before, event.quantity_shares).position
             if after is not None:

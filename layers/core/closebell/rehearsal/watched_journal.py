@@ -66,11 +66,11 @@ class WatchedJournal(MemoryJournal):
             record = self._stored.pop(key).record
             self._by_type[type(record)].pop(key, None)
             self._former.pop(key, None)
-            self._sorts[key.table, key.partition].remove(key.sort)
+            self._keys[key.table, key.partition].remove(key)
         for key, stored in copy.items():
             self._stored[key] = stored
             self._by_type[type(stored.record)][key] = stored.record
-            insort(self._sorts[key.table, key.partition], key.sort)
+            insort(self._keys[key.table, key.partition], key)
 
     def was_written_before(self, key: Key, other: Key) -> bool:
         """Whether a key's last commit came before another key's last one."""
