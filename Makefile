@@ -16,7 +16,7 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,
 
 -include infra/build.mk
 
-.PHONY: help setup demo test check build profile simulate mutants mutmut conformance browser lock clean
+.PHONY: help setup demo test check build profile simulate mutants mutmut bench conformance browser lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/\1|\2/' | \
@@ -55,6 +55,9 @@ mutants: setup  ## plant each bug of tests/mutants into a copy of the core: the 
 mutmut: setup  ## mutation testing of risk checks, execution and books: each file's score and the survivors
 	@$(BIN)/python -m infra.mutation_score $(PARTS)
 
+bench: setup  ## what a backtest costs beside vectorbt, bt and backtesting.py; writes docs/speed.md: ROUNDS=3, QUICK=1
+	@$(BIN)/python -m infra.bench --rounds $(or $(ROUNDS),3) $(if $(filter-out 0 no false,$(QUICK)),--quick)
+
 conformance: setup  ## the exchange contract suite against Alpaca's paper API, keys from the environment
 	$(BIN)/python -m infra.local.conformance
 
@@ -72,6 +75,7 @@ lock: setup  ## choose the newest versions that pyproject.toml allows and write 
 	$(COMPILE) --group bootstrap --output-file requirements/uv.txt
 	$(COMPILE) --group market-data --no-deps --output-file requirements/market_data.txt
 	$(COMPILE) pyproject.toml --group local --group research --group dev --output-file requirements/dev.txt
+	$(COMPILE) requirements/bench.in --output-file requirements/bench.txt
 	$(MAKE) --no-print-directory sam-lock
 
 clean:  ## remove what make makes; the demo's state stays (make demo RESET=1 begins again)

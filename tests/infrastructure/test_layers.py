@@ -1,11 +1,10 @@
 """The functions run on what the tests ran on, on every Python that closebell supports, and nothing else goes along."""
 
-import ast
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
+import grimp
 import pytest
 
 from infra.layer_sizes import UNZIPPED_BYTES_MAX, function_sizes, main
@@ -42,30 +41,20 @@ def test_a_lock_has_hashes_and_no_address(lock: Path) -> None:
 
 
 def test_everything_that_the_functions_import_is_in_the_layer_or_the_runtime() -> None:
-    """What only the command line needs (typer) is no part of a function."""
-    packages = {*locked(LAYER / "requirements.txt"), "boto3", "botocore", "closebell"}
+    """What only the command line and research need (typer, optuna) is no part of a function, however far away it is imported."""
+    packages = {*locked(LAYER / "requirements.txt"), "boto3", "botocore"}
     modules = {OTHER_NAMES.get(package, package.replace("-", "_")) for package in packages}
-    core = ROOT / "layers" / "core" / "closebell"
-    sources = [*(ROOT / "functions").rglob("*.py"), *(path for path in core.rglob("*.py") if path.name != "cli.py")]
-    imported = {module for path in sources for module in _imports(ast.parse(path.read_text(encoding="utf-8")))}
+    graph = grimp.build_graph(
+        "closebell", "functions", include_external_packages=True, exclude_type_checking_imports=True, cache_dir=None
+    )
+    reached = graph.find_upstream_modules("functions", as_package=True)
+    imported = {module for module in reached if graph.is_module_squashed(module)}
+    assert {"numpy", "boto3", "pydantic"} <= imported
     assert imported - sys.stdlib_module_names - modules == set()
 
 
 OTHER_NAMES = {"alpaca-py": "alpaca", "mjml-python": "mjml", "ta-lib": "talib"}
 """Packages whose module has another name."""
-
-
-def _imports(node: ast.AST) -> Iterator[str]:
-    """Top-level modules imported at run time: what stands under TYPE_CHECKING is left out."""
-    match node:
-        case ast.If(test=ast.Name(id="TYPE_CHECKING")):
-            return
-        case ast.Import():
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        case ast.ImportFrom(module=str(module)):
-            yield module.partition(".")[0]
-    for child in ast.iter_child_nodes(node):
-        yield from _imports(child)
 
 
 def built(folder: Path, layer_bytes: int) -> Path:

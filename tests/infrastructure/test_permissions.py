@@ -7,6 +7,7 @@ import pytest
 
 from tests.infrastructure.transformed import (
     FUNCTIONS,
+    RESEARCH,
     ROOT,
     TRADERS,
     block,
@@ -44,15 +45,15 @@ ADAPTERS_OF_FUNCTIONS = ("dynamodb", "s3", "sns", "ses", "ssm", "cloudformation"
 
 
 def test_every_function_has_a_role_of_its_own() -> None:
-    roles = [role_of(function) for function in FUNCTIONS]
-    assert len(set(roles)) == len(FUNCTIONS)
+    roles = [role_of(function) for function in (*FUNCTIONS, RESEARCH)]
+    assert len(set(roles)) == len(FUNCTIONS) + 1
     for role in roles:
         trust = properties(role)["AssumeRolePolicyDocument"]["Statement"]
         assert [statement["Principal"] for statement in trust] == [{"Service": "lambda.amazonaws.com"}]
 
 
-def test_there_are_no_roles_but_those_and_the_schedules() -> None:
-    assert set(resources("AWS::IAM::Role")) == {*map(role_of, FUNCTIONS), "ScheduleRole"}
+def test_there_are_no_roles_but_those_the_schedules_and_the_sweeps() -> None:
+    assert set(resources("AWS::IAM::Role")) == {*map(role_of, (*FUNCTIONS, RESEARCH)), "ScheduleRole", "SweepRole"}
 
 
 def test_no_action_is_a_wildcard() -> None:
@@ -62,11 +63,14 @@ def test_no_action_is_a_wildcard() -> None:
         assert all("NotAction" not in statement and "NotResource" not in statement for statement in statements(role))
 
 
-def test_no_resource_is_a_wildcard_but_objects_of_the_archive() -> None:
-    objects = {"Fn::Sub": "${ArchiveBucket.Arn}/*"}
+def test_no_resource_is_a_wildcard_but_objects_of_the_archive_and_runs_of_the_sweep() -> None:
+    """Whose names nobody knows beforehand."""
+    objects = [{"Fn::Sub": f"${{ArchiveBucket.Arn}}/{prefix}*"} for prefix in ("", "sweeps/")]
+    own_runs = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${AWS::StackName}-sweep:*"
     for role in resources("AWS::IAM::Role"):
         for grant in grants(role):
-            assert grant.resource == objects or not any("*" in text for text in texts(grant.resource)), (role, grant)
+            known = grant.resource in [*objects, {"Fn::Sub": own_runs}]
+            assert known or not any("*" in text for text in texts(grant.resource)), (role, grant)
 
 
 def test_no_policy_comes_from_aws() -> None:
@@ -105,10 +109,28 @@ def test_nobody_may_delete_what_must_last() -> None:
             assert not functions_that_may(action, lasting)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", [*FUNCTIONS, RESEARCH])
 def test_a_function_writes_its_own_log_only(function: str) -> None:
     logs = [grant.resource for grant in grants(role_of(function)) if grant.action == "logs:PutLogEvents"]
     assert logs == [{"Fn::GetAtt": [f"{block(function)}Logs", "Arn"]}]
+
+
+def test_a_backtest_touches_the_sweeps_in_the_archive_and_nothing_of_the_desk() -> None:
+    sweeps, archive = {"Fn::Sub": "${ArchiveBucket.Arn}/sweeps/*"}, {"Fn::GetAtt": ["ArchiveBucket", "Arn"]}
+    given = [grant for grant in grants(role_of(RESEARCH)) if not grant.action.startswith("logs:")]
+    assert given == [
+        ("s3:GetObject", sweeps), ("s3:PutObject", sweeps), ("s3:ListBucket", archive),
+        ("sqs:SendMessage", {"Fn::GetAtt": ["RunDeadLetters", "Arn"]}),
+    ]  # fmt: skip
+
+
+def test_the_sweep_starts_backtests_and_its_own_points_only() -> None:
+    starts = {"lambda:InvokeFunction", "states:StartExecution"}
+    started = [grant.resource for grant in grants("SweepRole") if grant.action in starts]
+    name = "${AWS::StackName}-sweep"
+    own = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:stateMachine:" + name
+    assert started == [{"Fn::GetAtt": ["RunBacktest", "Arn"]}, {"Fn::Sub": own}]
+    assert properties("Sweep")["StateMachineName"] == {"Fn::Sub": name}
 
 
 def test_the_schedules_may_start_the_functions_and_nothing_else() -> None:
@@ -152,10 +174,11 @@ OWN = {
     "reconcile": TRADING,
     "review_performance": set(),
     "watch_schedule": set(),
+    RESEARCH: {"ARCHIVE_BUCKET"},
 }
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", [*FUNCTIONS, RESEARCH])
 def test_a_function_is_told_what_it_needs_and_no_more(function: str) -> None:
     assert variables(function).keys() == COMMON | OWN[function]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infrastructure.transformed import FUNCTIONS, ROOT, block, properties, resources, source, transformed
+from tests.infrastructure.transformed import FUNCTIONS, RESEARCH, ROOT, block, properties, resources, source, transformed
 
 TABLES = ("JournalTable", "BookTable", "ControlTable")
 
@@ -18,10 +18,10 @@ def test_every_function_folder_is_deployed_and_nothing_else() -> None:
         if resource["Type"] == "AWS::Serverless::Function"
     }
     assert {name: f"{path}" for name, path in deployed.items()} == {block(folder): f"functions/{folder}" for folder in folders}
-    assert tuple(path.name for path in deployed.values()) == FUNCTIONS
+    assert tuple(path.name for path in deployed.values()) == (*FUNCTIONS, RESEARCH)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", [*FUNCTIONS, RESEARCH])
 def test_a_function_runs_our_handler_on_both_layers(function: str) -> None:
     given = properties(block(function))
     assert (given["Runtime"], given["Architectures"], given["Handler"]) == ("python3.13", ["arm64"], "handler.handler")
@@ -29,14 +29,14 @@ def test_a_function_runs_our_handler_on_both_layers(function: str) -> None:
     assert layers == ["DepsLayer", "CoreLayer"]
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", [*FUNCTIONS, RESEARCH])
 def test_a_failed_run_is_kept(function: str) -> None:
     invoked = properties(f"{block(function)}EventInvokeConfig")
     assert invoked["DestinationConfig"]["OnFailure"]["Destination"] == {"Fn::GetAtt": ["RunDeadLetters", "Arn"]}
     assert 60 <= invoked["MaximumEventAgeInSeconds"] <= 3600
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", [*FUNCTIONS, RESEARCH])
 def test_logs_end_and_are_json(function: str) -> None:
     logging = properties(block(function))["LoggingConfig"]
     assert logging["LogGroup"] == {"Ref": f"{block(function)}Logs"}

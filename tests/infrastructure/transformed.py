@@ -18,7 +18,10 @@ FUNCTIONS = (
     "review_performance",
     "watch_schedule",
 )
-"""The functions in the template's order."""
+"""The desk's functions in the template's order."""
+
+RESEARCH = "run_backtest"
+"""The function that trades the past: it is no part of the day and has none of the desk's rights."""
 
 TRADERS = {"place_orders", "reconcile"}
 """The two that may read the trading key."""

@@ -20,8 +20,9 @@ from infra.local.demo_desk import open_desk
 from infra.local.scenario import Scenario, ends_at
 
 ROOT = Path(__file__).resolve().parents[2]
-BY_SESSION = ((TradePlan, "PLAN"), (OrderRecord, "ORDER"), (Fill, "FILL"), (Denial, "DENIAL"))
-BY_MARKET = ((Trade, "TRADE"), (EquitySnapshot, "EQUITY"))
+RecordType = type[Record]
+BY_SESSION: tuple[tuple[RecordType, str], ...] = ((TradePlan, "PLAN"), (OrderRecord, "ORDER"), (Fill, "FILL"), (Denial, "DENIAL"))
+BY_MARKET: tuple[tuple[RecordType, str], ...] = ((Trade, "TRADE"), (EquitySnapshot, "EQUITY"))
 
 
 class Written(NamedTuple):

@@ -36,10 +36,11 @@ def tree(path: Path) -> ast.Module:
 
 
 def commands() -> set[str]:
-    """The commands of `closebell`."""
+    """The commands of `closebell`, and the groups of commands."""
     from closebell.cli import app
 
-    return {entry.name or entry.callback.__name__.replace("_", "-") for entry in app.registered_commands if entry.callback}
+    single = {entry.name or entry.callback.__name__.replace("_", "-") for entry in app.registered_commands if entry.callback}
+    return single | {str(group.name) for group in app.registered_groups}
 
 
 def place(path: Path, line: int, what: str) -> str:

@@ -154,7 +154,7 @@ def test_every_function_folder_is_deployed_and_nothing_else() -> None:
 
 def test_one_verb_phrase_names_five_places() -> None:
     template = (ROOT / "template.yaml").read_text(encoding="utf-8")
-    wiring = sources(name(CORE / "wiring"), name(CORE / "wiring.py"))
+    wiring = sources(name(CORE / "wiring"), name(CORE / "research_wiring"))
     builders = {node.name for _, node in functions(wiring)}
     tests = " ".join(path.stem for path in sources("tests"))
     missing = {}

@@ -3,7 +3,7 @@
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError, model_validator
+from pydantic import SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from closebell.model.errors import ConfigurationError
@@ -67,6 +67,26 @@ class DeskSettings(BaseSettings):
                 f"{name.upper()} is not set: the template sets it for this function, see docs/configuration.md"
             )
         return value
+
+
+class DataKeySettings(BaseSettings):
+    """The owner's own Alpaca key on the owner's own machine: for price files, never for a function in AWS."""
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, frozen=True)
+
+    alpaca_key_id: str = ""
+    alpaca_secret_key: SecretStr = SecretStr("")
+    alpaca_data_url: str = ALPACA_DATA_URL
+
+
+def read_data_key() -> DataKeySettings:
+    """The key from the environment; ConfigurationError when it is not set."""
+    key = DataKeySettings()
+    if not key.alpaca_key_id or not key.alpaca_secret_key.get_secret_value():
+        raise ConfigurationError(
+            "ALPACA_KEY_ID and ALPACA_SECRET_KEY are not set: set them to the key of an Alpaca account, paper will do"
+        )
+    return key
 
 
 def read_settings() -> DeskSettings:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from closebell.adapters.bar_files import read_bar_folder, read_splits
 from closebell.model.errors import DataError
-from closebell.model.panel import FIELDS
 
 HEADER = "date,open,high,low,close,volume"
 GOOD = f"{HEADER}\n2020-03-16,100,104.5,99.25,101.1,1000\n2020-03-17,101,105,100,104,2000\n"
@@ -45,6 +44,53 @@ def test_a_price_is_the_float_of_its_text(tmp_path_factory: pytest.TempPathFacto
     rows = [f"{day},{close}" for day, close in zip(days, closes, strict=True)]
     (folder / "AAA.csv").write_text("\n".join(["date,close", *rows]))
     assert read_bar_folder(folder).close[:, 0].tolist() == [float(str(close)) for close in closes]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=12))
+def test_a_price_of_any_length_is_read_to_its_last_digit(tmp_path_factory: pytest.TempPathFactory, closes: list[float]) -> None:
+    folder = tmp_path_factory.mktemp("bars")
+    rows = [f"{date(2020, 1, 1) + timedelta(days=number)},{close!r}" for number, close in enumerate(closes)]
+    (folder / "AAA.csv").write_text("\n".join(["date,close", *rows]))
+    assert read_bar_folder(folder).close[:, 0].tolist() == closes
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2020-03-16 00:00:00-04:00", "2020-03-16T16:00:00", "2020-03-16T20:00:00-05:00", "2020-03-16T04:00:00Z", "20200316",
+        " 2020-03-16",
+    ],
+)
+def test_a_date_is_the_day_that_is_written_whatever_time_and_zone_follow(tmp_path: Path, written: str) -> None:
+    (tmp_path / "AAA.csv").write_text(f"date,close\n{written},1\n")
+    assert read_bar_folder(tmp_path).sessions.astype(str).tolist() == ["2020-03-16"]
+
+
+def test_a_parquet_date_with_a_zone_is_the_day_in_that_zone(tmp_path: Path) -> None:
+    evening = pd.Timestamp("2020-03-16 20:00", tz="America/New_York")  # the 17th in UTC
+    pd.DataFrame({"close": [1.5]}, index=pd.DatetimeIndex([evening], name="Date")).to_parquet(tmp_path / "AAA.parquet")
+    panel = read_bar_folder(tmp_path)
+    assert (panel.sessions.astype(str).tolist(), panel.close.tolist()) == (["2020-03-16"], [[1.5]])
+
+
+def test_empty_lines_are_passed_over_and_still_counted(tmp_path: Path) -> None:
+    (tmp_path / "AAA.csv").write_text("date,close\n\n2020-03-16,1\n\n2020-03-17,2\n\n\n")
+    assert read_bar_folder(tmp_path).close[:, 0].tolist() == [1.0, 2.0]
+    assert "AAA.csv line 5: close is -2" in told(tmp_path, "date,close\n\n2020-03-16,1\n\n2020-03-17,-2\n")
+
+
+def test_a_fault_in_a_parquet_file_is_named_by_its_row(tmp_path: Path) -> None:
+    pd.DataFrame({"date": ["2020-03-16", "2020-03-17"], "close": [1.0, None]}).to_parquet(tmp_path / "AAA.parquet")
+    with pytest.raises(DataError, match=r"AAA\.parquet row 2: close is missing"):
+        read_bar_folder(tmp_path)
+
+
+def test_an_unknown_open_or_volume_is_nan_and_no_error(tmp_path: Path) -> None:
+    (tmp_path / "AAA.csv").write_text(f"{HEADER}\n2020-03-16,,104,99,101,\n2020-03-17,101,105,100,104,2000\n")
+    panel = read_bar_folder(tmp_path)
+    np.testing.assert_array_equal(panel.open[:, 0], [np.nan, 101])
+    np.testing.assert_array_equal(panel.volume[:, 0], [np.nan, 2000])
 
 
 def test_parquet_gives_the_same_panel_as_csv(tmp_path: Path) -> None:
@@ -92,6 +138,14 @@ def test_a_wrong_row_is_named_by_file_and_line(tmp_path: Path, row: str, words: 
         ("2020-03-16,1\n2020-03-17,1\n", "AAA.csv has no column date and no column close"),
         (b"date,close\n2020-03-16,1\xff\n", "AAA.csv is no UTF-8 text"),
         ('date,close\n2020-03-16,1\n2020-03-17,1,2,3\n', "AAA.csv is no table"),
+        ("date,close\n2020-03-16,1,5\n2020-03-17,1,5\n", "AAA.csv is no table: its rows have more columns than its header"),
+        ("date,close,close\n2020-03-16,1,2\n", "AAA.csv has more than one column close"),
+        ("date,close,Close\n2020-03-16,1,2\n", "AAA.csv has more than one column close"),
+        ("date;close\n2020-03-16;1\n", "AAA.csv has no column date and no column close; it has date;close"),
+        ("date,close\n2020-03-16,True\n", "AAA.csv line 2: close is 'True', which is no number"),
+        ("date,close\n-200-03-16,1\n", "AAA.csv line 2: '-200-03-16' is no date"),
+        ("close,date\n1,2020-03-16\n1\n", "AAA.csv line 3: '' is no date"),
+        ("date,close\n2020-02-30,1\n", "AAA.csv line 2: '2020-02-30' is no date"),
     ],
 )
 def test_a_file_that_is_no_table_of_bars_is_named(tmp_path: Path, text: str | bytes, words: str) -> None:
@@ -117,7 +171,7 @@ def test_a_symbol_without_any_overlap_is_named(tmp_path: Path) -> None:
 
 def test_a_bar_of_a_weekend_is_named_when_the_sessions_are_known(tmp_path: Path) -> None:
     (tmp_path / "AAA.csv").write_text("date,close\n2020-03-13,1\n2020-03-14,1\n")
-    with pytest.raises(DataError, match="AAA: 2020-03-14 is no session of the exchange"):
+    with pytest.raises(DataError, match=r"AAA\.csv line 3: 2020-03-14, a Saturday, is no session of the exchange"):
         read_bar_folder(tmp_path, lambda first, last: {first})
 
 
@@ -144,4 +198,9 @@ def test_splits_are_read_and_a_wrong_one_is_named(tmp_path: Path) -> None:
         (tmp_path / "splits.csv").write_text(f"symbol,ex_date,ratio\n{row}\n")
         with pytest.raises(DataError, match=r"splits\.csv line 2"):
             read_splits(tmp_path)
-    assert set(FIELDS) == {"open", "high", "low", "close", "volume"}
+    (tmp_path / "splits.csv").write_text("symbol,ex_date,ratio\nAAPL,x,4\nTSLA,2020-08-31,-5\n")
+    with pytest.raises(DataError, match=r"(?s)line 2.*line 3"):
+        read_splits(tmp_path)
+    (tmp_path / "splits.csv").write_text("symbol,ex_date,ratio\nAAPL,2020-08-31,4\nAAPL,2020-08-31,4\n")
+    with pytest.raises(DataError, match="two splits on 2020-08-31"):
+        read_splits(tmp_path)

@@ -1,4 +1,7 @@
-"""Indicators against TA-Lib and against loops that say what is meant."""
+"""Indicators against TA-Lib and against loops that say what is meant.
+
+That no row knows the future, nor needs more rows than it says, is tested in tests/unit/strategies/test_no_lookahead.py.
+"""
 
 import math
 from collections.abc import Callable
@@ -134,14 +137,6 @@ def functions() -> list[Callable[[Matrix], Matrix]]:
         lambda closes: indicators.bollinger(closes)[1], lambda closes: indicators.atr(closes * 1.01, closes * 0.99, closes),
         indicators.volatility, lambda closes: indicators.rate_of_change(closes, 63),
     ]
-
-
-@pytest.mark.parametrize("function", functions())
-def test_rows_do_not_depend_on_where_the_history_begins(function: Callable[[Matrix], Matrix]) -> None:
-    closes = walk()
-    whole = function(closes)
-    for start in (1, 137, 480):
-        np.testing.assert_array_equal(function(closes[start:])[200:], whole[start:][200:])
 
 
 @pytest.mark.parametrize("function", functions())

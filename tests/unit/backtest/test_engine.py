@@ -50,7 +50,7 @@ def test_nothing_that_comes_later_changes_what_was_done_before(cut: int) -> None
     factor = np.exp(generator.normal(0.0, 0.05, (len(panel.sessions) - cut, len(panel.symbols))))
     for field in FIELDS[:4]:
         changed[field][cut:] = np.round(changed[field][cut:] * factor, 2)
-    before, after = traded(panel), traded(replace(panel, **changed))  # type: ignore[arg-type]  # a dict of the panel's fields
+    before, after = traded(panel), traded(replace(panel, **changed))
     day = dates(panel)[cut]
     assert [row for row in before.equity if row.session < day] == [row for row in after.equity if row.session < day]
     assert [order.order_id for order in before.orders if order.session < day] == [
@@ -80,7 +80,7 @@ def test_a_symbol_that_is_delisted_is_paid_out_at_its_last_close_and_marked() ->
     shortened = {field: getattr(panel, field).copy() for field in FIELDS}
     for field in FIELDS:
         shortened[field][last + 1 :, column] = np.nan
-    gone = replace(panel, **shortened)  # type: ignore[arg-type]  # as above
+    gone = replace(panel, **shortened)
     paid_out = next(trade for trade in traded(gone).trades if trade.trade_id.split("@")[0] == victim.trade_id.split("@")[0])
     assert paid_out.closed_by is ClosedBy.DELISTED
     assert paid_out.exit_price_usd == Decimal(repr(float(panel.close[last, column])))
@@ -106,7 +106,7 @@ def test_an_unadjusted_split_with_its_ratio_trades_as_the_adjusted_bars_do() -> 
     for field in FIELDS[:4]:
         raw[field][:row, 1] *= 2
     raw["volume"][:row, 1] /= 2
-    unadjusted = replace(panel, **raw)  # type: ignore[arg-type]  # as above
+    unadjusted = replace(panel, **raw)
     split = {panel.symbols[1]: {dates(panel)[row]: 2.0}}
     market = BarMarket(unadjusted, hours_of(CALENDAR, panel), splits=split)
     parameters = parameters_of(panel, "momentum", exits=ExitTerms(time_stop_sessions=9, minimum_hold_sessions=9))
@@ -143,7 +143,7 @@ def test_a_missing_bar_neither_trades_nor_breaks_anything() -> None:
     missing = np.random.default_rng(1).random(panel.close.shape) < 0.01
     for field in FIELDS:
         holes[field][missing] = np.nan
-    records = traded(replace(panel, **holes))  # type: ignore[arg-type]  # as above
+    records = traded(replace(panel, **holes))
     filled = [(dates(panel).index(trade.opened_session), panel.symbols.index(trade.symbol)) for trade in records.trades]
     assert not any(missing[place] for place in filled)
 

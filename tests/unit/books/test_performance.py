@@ -93,7 +93,7 @@ def test_shares_of_a_cent_are_rounded_only_once_they_are_added_up() -> None:
 
 
 def test_totals_that_go_on_are_those_of_adding_up_from_the_start() -> None:
-    history = [trade(f"{number}.01", "rsi", "macd", "momentum")  for number in range(7)]
+    history = [trade(f"{number}.01", "rsi", "macd", "momentum") for number in range(7)]
     busted = [*history[:3], trade("-1", "rsi"), *history[4:]]
     totals = TradeTotals()
     for trades in (history[:2], history[:2], history, busted, history[:1], []):
@@ -117,7 +117,8 @@ def test_a_symbol_of_which_all_is_the_owners_earns_us_nothing() -> None:
 
 def equity(snapshot: BrokerSnapshot, previous: EquitySnapshot | None = None) -> EquitySnapshot:
     positions = [own("AAPL", "10", "100", realised="12.345"), own("MSFT", "5", "90", realised="-2")]
-    return snapshot_equity(Market.US_EQUITY, snapshot, positions, totals_of([trade("30", "rsi"), trade("-5", "macd")]), previous, AT)
+    earned = totals_of([trade("30", "rsi"), trade("-5", "macd")])
+    return snapshot_equity(Market.US_EQUITY, snapshot, positions, earned, previous, AT)
 
 
 def test_a_sessions_equity_adds_up() -> None:

@@ -5,7 +5,7 @@ and a mail goes out twice. So DynamoDB, SNS and SES are asked once; their adapte
 address from `AWS_ENDPOINT_URL` when that is set.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from boto3.session import Session
 from botocore.config import Config
@@ -44,3 +44,8 @@ def sns(session: Session | None = None) -> "SNSClient":
 def ssm(session: Session | None = None) -> "SSMClient":
     """The client for `read_broker_key`."""
     return (session or Session()).client("ssm", config=REPEATABLE)
+
+
+def step_functions(session: Session | None = None) -> Any:
+    """The client for `StepFunctionsSweep`. A start repeated for a lost answer is a second run that finds the first's results."""
+    return (session or Session()).client("stepfunctions", config=REPEATABLE)

@@ -83,6 +83,16 @@ def usable(panel: BarPanel, splits: Splits, minimum_sessions: int) -> Flags:
     return good & ~_frozen(panel)
 
 
+def unadjusted_splits(panel: BarPanel, splits: Splits) -> dict[str, str]:
+    """The symbols whose bars before a reported split are not adjusted for it, each with the latest such split in one line."""
+    change = np.full(panel.close.shape, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change[1:] = panel.close[1:] / panel.close[:-1]
+    missed = _Fault(_missed_splits(panel, change, splits), 1, _SPLIT_TEXT)
+    columns = np.flatnonzero(missed.happens.any(axis=0)).tolist()
+    return {panel.symbols[column]: _words(panel, [missed], column) for column in columns}
+
+
 def _any_within(happens: Flags, rows: int, rows_before: int) -> Flags:
     """For each full window of `rows` rows: whether it happens in the window, `rows_before` rows of which only lead up."""
     count = np.zeros((len(happens) + 1, happens.shape[1]), dtype=np.int32)

@@ -36,9 +36,9 @@ class Desk:
         return self.halt is not None and self.halt.record.is_halted
 
     @property
-    def sectors(self) -> dict[str, str]:
+    def sectors(self) -> Mapping[str, str]:
         """Sector by symbol, from the configuration."""
-        return {instrument.symbol: instrument.sector for instrument in self.parameters.universe}
+        return self.parameters.sectors
 
     def counters_of(self, market: Market, session: date) -> DayCounters:
         """What was committed in this session so far; zero when the session has just begun."""

@@ -76,7 +76,7 @@ class Evidence:
             self.bars_sha256,
             repr(sorted(self.volatility_closes.items())),
             repr(sorted(self.problems.items())),
-            parameters.model_dump_json(),
+            parameters.as_json,
         )
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
 

@@ -8,9 +8,11 @@
 """
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from operator import attrgetter
 from typing import Protocol
 
 from closebell.app.desk import Desk, load_desk
@@ -165,8 +167,8 @@ def session_pair(calendar: Calendar, market: Market, at: datetime, history_sessi
     day = market.date_of(at)
     first = day - timedelta(days=int(history_sessions * CALENDAR_DAYS_A_SESSION) + 10)
     sessions = calendar.sessions(market, first, day + timedelta(days=10))
-    ended = [hours for hours in sessions if hours.closes_at <= at]
-    following = [hours for hours in sessions if hours.closes_at > at]
+    ended_count = bisect_right(sessions, at, key=attrgetter("closes_at"))
+    ended, following = sessions[:ended_count], sessions[ended_count:]
     if not ended or not following or (market is Market.US_EQUITY and ended[-1].session != day):
         return None
     return SessionPair(ended[-1], following[0], tuple(hours.session for hours in ended[-history_sessions:]))
@@ -201,6 +203,6 @@ def session_inputs(evidence: Evidence, desk: Desk, market: Market, pair: Session
 def sessions_held(desk: Desk, pair: SessionPair) -> dict[str, int]:
     """Per position the sessions since the one it was opened in; the opening session itself counts zero."""
     return {
-        symbol: sum(session > stored.record.opened_session for session in pair.window)
+        symbol: len(pair.window) - bisect_right(pair.window, stored.record.opened_session)
         for symbol, stored in desk.positions.items()
     }

@@ -180,13 +180,13 @@ class Cycle:
             self._alert(f"unprotected-{self.session}-{symbol}", f"{symbol} may be unprotected", body, "unprotected")
 
     def _tell_bare(self, symbol: str) -> None:
-        """Tell of shares that no stop was known to protect when the run began, or two cycles after they were bought, nor now."""
+        """Tell of shares without a stop that is known to rest: since the run began, since two cycles, or since one was lost."""
         position, before = self.keeper.positions[symbol].record, self.sync.desk.positions.get(symbol)
         if position.state is not PositionState.OPEN:
             return
         was_bare = before is not None and bool(before.record.lots) and before.record.state is PositionState.OPEN
         is_late = position.protections_count <= 1 and self.sync.now - min(lot.opened_at for lot in position.lots) >= BARE_PATIENCE
-        if was_bare or is_late:
+        if was_bare or is_late or self._vanished_count(symbol):
             notes = [stored.record.note for stored in self.sync.working(symbol, OrderLeg.PROTECT) if stored.record.note]
             why = f": {'; '.join(notes)}" if notes else "; it is tried again in the next cycle"
             body = f"No stop of {symbol} is known to rest at the broker since the last cycle{why}"

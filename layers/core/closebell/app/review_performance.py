@@ -1,11 +1,11 @@
 """After the close: write down what the account is worth and what each strategy earned."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from closebell.app.desk import load_desk
 from closebell.app.runs import RunLog, RunOutcome, fingerprint
-from closebell.books.performance import snapshot_equity
+from closebell.books.performance import TradeTotals, snapshot_equity
 from closebell.model.books import EquitySnapshot, Trade
 from closebell.model.errors import RunRefused
 from closebell.model.instruments import Market
@@ -21,6 +21,7 @@ class ReviewPerformance:
     runs: RunLog
     journal: Journal
     calendar: Calendar
+    _earned: dict[Market, TradeTotals] = field(default_factory=dict)
 
     def __call__(self, trigger: Trigger) -> RunRecord:
         """Record the session's equity once. Raises RunRefused when the broker was not read since the close."""
@@ -43,7 +44,10 @@ class ReviewPerformance:
                 f"the broker was {seen}, the session closed {ended[-1].closes_at:%H:%M}Z: reconcile has to run first"
             )
         session = ended[-1].session
-        trades = [stored.record for stored in self.journal.query("journal", f"TRADE#{trigger.market}")]
+        records = [stored.record for stored in self.journal.query("journal", f"TRADE#{trigger.market}")]
+        trades = [record for record in records if isinstance(record, Trade)]
+        earned = self._earned.setdefault(trigger.market, TradeTotals())
+        earned.count(trades)
         history = self.journal.query("journal", f"EQUITY#{trigger.market}", newest=2)
         before = [item.record for item in history if isinstance(item.record, EquitySnapshot) and item.record.session < session]
         positions = [stored.record for stored in desk.positions.values() if stored.record.market is trigger.market]
@@ -51,11 +55,11 @@ class ReviewPerformance:
             trigger.market,
             snapshot.model_copy(update={"session": session}),
             positions,
-            [trade for trade in trades if isinstance(trade, Trade)],
+            earned,
             before[-1] if before else None,
             trigger.scheduled_at,
         )
         if self.journal.read(equity.key, EquitySnapshot) is None:
             self.journal.commit([Create(equity)])
-        counts = {"trades": len(trades), "positions": len(positions)}
+        counts = {"trades": len(records), "positions": len(positions)}
         return RunOutcome(f"equity ${equity.equity_usd:,.2f}", counts, fingerprint([snapshot, *positions, *before[-1:]]))

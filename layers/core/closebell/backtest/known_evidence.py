@@ -55,7 +55,8 @@ class KnownEvidence:
         if len(self.absent_symbols) == len(universe):
             raise DataError(f"the bars have none of the {len(universe)} symbols of the configuration, such as {min(universe)}")
         self._raw = _columns(market.panel, asked)
-        self._splits = {symbol: {split.ex_session: float(split.ratio) for split in market.splits(symbol)} for symbol in asked}
+        splits = {symbol: {split.ex_session: float(split.ratio) for split in market.splits(symbol)} for symbol in asked}
+        self._splits = {symbol: found for symbol, found in splits.items() if found}
         self._ex_dates = sorted({day for found in self._splits.values() for day in found})
         self._minimum_sessions = sessions_needed(parameters.strategies)
         self._volatility = _series_of(market.volatility_index())

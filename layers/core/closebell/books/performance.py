@@ -15,8 +15,8 @@ CENT = Decimal("0.01")
 class TradeTotals:
     """Trades added up in their order.
 
-    A history that begins with the trades of the last one is added up from where that ended, so that years of sessions cost no more
-    each than the first; the sums are those of adding up from the start.
+    A history that begins with the trades of the last one is added up from where that ended, so that the sessions of later years
+    cost no more than the first; the sums are those of adding up from the start.
     """
 
     def __init__(self) -> None:

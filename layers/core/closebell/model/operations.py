@@ -4,7 +4,10 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import ClassVar
 
+from pydantic import Field
+
 from closebell.model.instruments import Market
+from closebell.model.parameters import ParameterSet
 from closebell.model.record import Instant, Key, Record, Value
 
 
@@ -206,3 +209,16 @@ class Mail(Value):
     html: str
     text: str
     images: tuple[InlineImage, ...] = ()
+
+
+class SweepTask(Value):
+    """One point of a sweep that lies in the archive: the sweep's fingerprint, the point's, and the configuration it tries."""
+
+    sweep_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    point_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    parameters: ParameterSet
+
+    @property
+    def result_name(self) -> str:
+        """Where the point's result lies in the archive."""
+        return f"sweeps/{self.sweep_sha256}/points/{self.point_sha256}.json"

@@ -82,11 +82,12 @@ def key_of(change: Change) -> Key:
     return change.record.key if isinstance(change, Create | Replace) else change.key
 
 
-def require_one_change_a_key(changes: Sequence[Change]) -> None:
-    """ValueError when a commit is too long or names a key twice: the caller is wrong, not the store."""
+def require_one_change_a_key(changes: Sequence[Change]) -> list[Key]:
+    """The changes' keys. ValueError when a commit is too long or names a key twice: the caller is wrong, not the store."""
     keys = [key_of(change) for change in changes]
     if len(keys) > CHANGES_MAX:
         raise ValueError(f"a commit of {len(keys)} changes; the most is {CHANGES_MAX}")
-    doubled = {key for key in keys if keys.count(key) > 1}
-    if doubled:
+    if len(set(keys)) < len(keys):
+        doubled = {key for key in keys if keys.count(key) > 1}
         raise ValueError(f"a commit names {', '.join(map(str, sorted(doubled)))} more than once")
+    return keys

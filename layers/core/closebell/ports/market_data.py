@@ -22,6 +22,16 @@ class MarketData(Protocol):
         """Per symbol the ex-dates of splits and their ratio (2.0: two new shares for one old)."""
 
 
+class BarFiles(Protocol):
+    """Files of daily bars for backtests, one a symbol."""
+
+    def has(self, symbol: str, first: date, last: date) -> bool:
+        """Whether the file is there, whole and for these dates. Raises DataError (the owner's own file), StoreUnavailable."""
+
+    def keep(self, first: date, last: date, bars: BarPanel) -> None:
+        """Write one symbol's bars of `first`..`last`, whole or not at all. Raises DataError (wrong bars), StoreUnavailable."""
+
+
 class VolatilitySeries(NamedTuple):
     """Closes of the volatility index: `sessions` datetime64[D] ascending, `closes` in index points."""
 

@@ -23,6 +23,16 @@ class Notifier(Protocol):
         """Send once. Raises StoreUnavailable."""
 
 
+class SweepMachine(Protocol):
+    """What gives every point of a sweep in the archive to a run of `run_backtest` (Step Functions)."""
+
+    def start(self, points: str) -> str:
+        """Start on a list of points in the archive, by its name; what the run is called. Raises StoreUnavailable."""
+
+    def outcome(self, run: str) -> str | None:
+        """How a run ended; None while it goes on, a moment later. Raises StoreUnavailable."""
+
+
 class Mailer(Protocol):
     """The newsletter's way out (SES)."""
 

@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from closebell.model.instruments import Market, SessionHours
 from closebell.model.operations import NewsItem
@@ -55,6 +56,7 @@ class BarMarket:
         spread_frac: Decimal = Decimal(0), volatility_closes: Mapping[date, Decimal] | None = None, label: str = "daily bars",
     ) -> None:
         self.label = label
+        self._as_given = panel
         self._is_close_only = np.isnan(panel.open) & np.isfinite(panel.close)
         self.panel = _filled(panel)
         self._hours = tuple(hours)
@@ -67,8 +69,14 @@ class BarMarket:
         self._column_of = {symbol: column for column, symbol in enumerate(panel.symbols)}
         self._splits = {symbol: tuple(Split(day, _exact(ratio)) for day, ratio in sorted(found.items()))
                         for symbol, found in (splits or {}).items()}
+        self._instants_of: dict[date, tuple[datetime, ...]] = {}
         self._spread_frac = spread_frac
         self._volatility_closes = dict(volatility_closes or {})
+
+    @property
+    def as_traded(self) -> BarPanel:
+        """The bars that make an equal market: where a session has its close alone, the open is unknown."""
+        return replace(self.panel, open=np.where(self._is_close_only, np.nan, self.panel.open))
 
     def assets(self) -> tuple[ListedAsset, ...]:
         return tuple(
@@ -92,9 +100,12 @@ class BarMarket:
 
     def print_instants(self, session: date) -> tuple[datetime, ...]:
         """When anything can print in a session (UTC)."""
-        hours = self._hours_of[session]
-        third = (hours.closes_at - hours.opens_at) / _PATH_STEPS
-        return tuple(hours.opens_at + third * step for step in range(_PATH_STEPS + 1))
+        found = self._instants_of.get(session)
+        if found is None:
+            hours = self._hours_of[session]
+            third = (hours.closes_at - hours.opens_at) / _PATH_STEPS
+            found = self._instants_of[session] = tuple(hours.opens_at + third * step for step in range(_PATH_STEPS + 1))
+        return found
 
     def day_bars(self, symbol: str, first: date, last: date) -> tuple[DayBar, ...]:
         days = self._dates[bisect_left(self._dates, first) : bisect_right(self._dates, last)]
@@ -116,6 +127,23 @@ class BarMarket:
         """The last session in which a symbol traded; None when it never did."""
         traded = np.flatnonzero(np.isfinite(self.panel.close[:, self._column_of[symbol]]))
         return self._dates[int(traded[-1])] if len(traded) else None
+
+    def altered(
+        self, *, until: date | None = None, unknown: NDArray[np.bool_] | None = None, spread_frac: Decimal | None = None
+    ) -> "BarMarket":
+        """The same market without anything after a date, with some bars (sessions x symbols) unknown, or with another spread."""
+        last = self._dates[-1] if until is None else until
+        panel = self._as_given
+        if unknown is not None:
+            panel = BarPanel(panel.sessions, panel.symbols, *(np.where(unknown, np.nan, getattr(panel, name)) for name in FIELDS))
+        return BarMarket(
+            panel.through(last), self._hours,
+            splits={symbol: {split.ex_session: float(split.ratio) for split in found if split.ex_session <= last}
+                    for symbol, found in self._splits.items()},
+            spread_frac=self._spread_frac if spread_frac is None else spread_frac,
+            volatility_closes={day: close for day, close in self._volatility_closes.items() if day <= last},
+            label=self.label,
+        )
 
     def _place(self, symbol: str, session: date) -> tuple[int, int] | None:
         row, column = self._row_of.get(session), self._column_of.get(symbol)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from closebell.model.errors import JournalConflict, RunRefused
 from closebell.model.record import Key, Record, Table
-from closebell.ports.journal import Change, Create, Remove, Replace, Require, Stored, key_of, require_one_change_a_key
+from closebell.ports.journal import Change, Create, Remove, Replace, Require, Stored, require_one_change_a_key
 
 R = TypeVar("R", bound=Record)
 
@@ -17,11 +17,11 @@ LAST_CHARACTER = "\U0010ffff"
 
 
 class MemoryJournal:
-    """`ports.journal.Journal` in one process. Records are frozen and stored as they are; sort keys are kept in order."""
+    """`ports.journal.Journal` in one process. Records are frozen and stored as they are; a partition's keys are kept in order."""
 
     def __init__(self) -> None:
         self._stored: dict[Key, Stored[Record]] = {}
-        self._sorts: defaultdict[tuple[Table, str], list[str]] = defaultdict(list)
+        self._keys: defaultdict[tuple[Table, str], list[Key]] = defaultdict(list)
         self._lock = Lock()
 
     def read(self, key: Key, record_type: type[R]) -> Stored[R] | None:
@@ -38,23 +38,22 @@ class MemoryJournal:
 
     def query(self, table: Table, partition: str, prefix: str = "", newest: int | None = None) -> list[Stored[Record]]:
         with self._lock:
-            sorts = self._sorts.get((table, partition), [])
-            first = bisect_left(sorts, prefix)
-            end = bisect_left(sorts, prefix + LAST_CHARACTER, first) if prefix else len(sorts)
+            keys = self._keys.get((table, partition), [])
+            first = bisect_left(keys, Key(table, partition, prefix))
+            end = bisect_left(keys, Key(table, partition, prefix + LAST_CHARACTER), first) if prefix else len(keys)
             if newest is not None:
                 first = max(first, end - max(newest, 0))
-            return [self._stored[Key(table, partition, sort)] for sort in sorts[first:end]]
+            return [self._stored[key] for key in keys[first:end]]
 
     def commit(self, changes: Sequence[Change]) -> None:
-        require_one_change_a_key(changes)
+        keyed = list(zip(require_one_change_a_key(changes), changes, strict=True))
         with self._lock:
-            for change in changes:
-                self._check(change)
-            for change in changes:
-                self._apply(change)
+            for key, change in keyed:
+                self._check(key, change)
+            for key, change in keyed:
+                self._apply(key, change)
 
-    def _check(self, change: Change) -> None:
-        key = key_of(change)
+    def _check(self, key: Key, change: Change) -> None:
         stored = self._stored.get(key)
         version = stored.version if stored else 0
         expected = 0 if isinstance(change, Create) else change.expected_version
@@ -62,17 +61,16 @@ class MemoryJournal:
         if version != expected or (version == 0 and not is_absence_enough):
             raise JournalConflict(f"{type(change).__name__} {'/'.join(key)}: a record exists already or has moved on")
 
-    def _apply(self, change: Change) -> None:
-        key = key_of(change)
+    def _apply(self, key: Key, change: Change) -> None:
         match change:
             case Create(record):
                 self._stored[key] = Stored(record, 1)
-                insort(self._sorts[key.table, key.partition], key.sort)
+                insort(self._keys[key.table, key.partition], key)
             case Replace(record, expected_version):
                 self._stored[key] = Stored(record, expected_version + 1)
             case Remove():
                 del self._stored[key]
-                self._sorts[key.table, key.partition].remove(key.sort)
+                self._keys[key.table, key.partition].remove(key)
 
 
 def _as_type(key: Key, stored: Stored[Record], record_type: type[R]) -> Stored[R]:

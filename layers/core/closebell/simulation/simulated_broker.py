@@ -37,6 +37,7 @@ class SimulatedBroker:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+        self._sent: dict[str, VenueFill | CashActivity] = {}
 
     def clock(self) -> MarketClock:
         calendar, now = self.exchange.tape.calendars[Market.US_EQUITY], self.exchange.now
@@ -105,11 +106,14 @@ class SimulatedBroker:
         return _venue_order(found) if found else None
 
     def activities(self, after_activity_id: str) -> list[VenueFill | CashActivity]:
-        markets = self.exchange.tape.assets
-        return [
-            _activity(activity, markets[activity.symbol].market if activity.symbol in markets else Market.US_EQUITY)
-            for activity in self.exchange.floor.book.activities_after(after_activity_id)
-        ]
+        return [self._as_sent(activity) for activity in self.exchange.floor.book.activities_after(after_activity_id)]
+
+    def _as_sent(self, activity: AccountActivity) -> VenueFill | CashActivity:
+        """A line of the account's history never changes, and is read in every run of the next days."""
+        if activity.activity_id not in self._sent:
+            listed = self.exchange.tape.assets.get(activity.symbol or "")
+            self._sent[activity.activity_id] = _activity(activity, listed.market if listed else Market.US_EQUITY)
+        return self._sent[activity.activity_id]
 
     def quotes(self, symbols: Sequence[str], market: Market) -> dict[str, Quote]:
         listed = [symbol for symbol in symbols if symbol in self.exchange.tape.assets]
@@ -135,7 +139,9 @@ class SimulatedBroker:
 
 def as_sent(number: Decimal) -> Decimal:
     """A number as it arrives when it is sent as text: without trailing zeros, so that what is stored is the same."""
-    return Decimal(plain(number))
+    text = str(number)
+    is_plain = "E" not in text and ("." not in text or text[-1] not in "0.")
+    return number if is_plain else Decimal(plain(number))
 
 
 def _ticket(request: OrderRequest) -> OrderTicket:

@@ -8,10 +8,12 @@ from closebell.adapters.cloudformation import stack_outputs
 from closebell.adapters.dynamodb import DynamoJournal
 from closebell.adapters.s3 import S3Archive
 from closebell.adapters.ssm import read_broker_key
+from closebell.adapters.step_functions import StepFunctionsSweep
 from closebell.adapters.system_clock import SystemClock
+from closebell.model.errors import ConfigurationError
 from closebell.ports.broker import Broker
 from closebell.ports.journal import Journal
-from closebell.ports.operations import Archive, Clock
+from closebell.ports.operations import Archive, Clock, SweepMachine
 from closebell.settings import ALPACA_DATA_URL, ALPACA_TRADING_URLS
 
 ALPACAS_OWN = "none"
@@ -34,6 +36,14 @@ def operator_desk(stack: str) -> OperatorDesk:
         {"journal": tables["journal"], "book": tables["book"], "control": tables["control"]}, aws_clients.dynamodb()
     )
     return OperatorDesk(journal, S3Archive(outputs["ArchiveBucketName"], aws_clients.s3()), SystemClock())
+
+
+def operator_sweep(stack: str) -> SweepMachine:
+    """What fans a sweep out in a deployed stack. Raises ConfigurationError when there is none, or it is too old."""
+    arn = stack_outputs(stack).get("SweepArn")
+    if arn is None:
+        raise ConfigurationError(f"the stack {stack!r} has no sweep: deploy this version of the template")
+    return StepFunctionsSweep(arn, aws_clients.step_functions())
 
 
 def operator_broker(stack: str) -> Broker:

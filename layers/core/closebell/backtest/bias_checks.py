@@ -1,0 +1,300 @@
+"""What shows that a function of bars knows the future, or needs more of the past than it says.
+
+A lookahead is found by taking the future away. Row t of `compute(panel)` has to stay the same, to the last digit shown, when the
+rows after t are cut off, put in another order, replaced by other numbers, made missing, or made the highest and lowest ever; and
+when the other symbols change. That finds tomorrow's prices, a mean, maximum, rank or fit over the whole history, centred
+windows, filling backwards, weekly bars that are not over yet, labels made of later returns, and counting from the panel's end.
+Today's high, low and close are no lookahead: row t is known at the close of session t.
+
+A warm-up is found by taking the past away: the same row from the declared number of sessions, 1.5 and 2 times as many, and all.
+
+Some leaks show only on some bars: "if it falls by a tenth, look at tomorrow". So cuts lie at the panel's extremes, before them,
+at its end, and at seeded places between, and callers bring several panels. A leak that no cut of any panel meets is not found.
+Nothing here can find knowledge of the future that is not in the bars given: parameters chosen on the same history, dates or
+symbols written into the code, a file that the function reads, a universe of survivors, prices restated after the day.
+"""
+
+import math
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closebell.model.errors import ConfigurationError
+from closebell.model.panel import FIELDS, BarPanel, Matrix
+
+CUTS_COUNT = 60
+HISTORY_MULTIPLES = (1.0, 1.5, 2.0)
+FUTURES = ("shuffled", "other numbers", "missing", "extreme")
+LOOKAHEAD_CHECKS = ("repeat", "prefix", *(f"future {kind}" for kind in FUTURES), "other symbols")
+WARMUP_CHECKS = ("start", *(f"history x{multiple:g}" for multiple in HISTORY_MULTIPLES))
+
+
+@dataclass(frozen=True)
+class BiasSubject:
+    """A function to check.
+
+    Parameters
+    ----------
+    name
+        What findings call it.
+    lookback_sessions
+        How many rows its last row needs, by its own word.
+    compute
+        Panel to matrix: one column a symbol, or one block of such columns for each of `outputs`, side by side. NaN is unknown.
+    outputs
+        What the blocks of columns are.
+    decimals
+        Rows that agree to this many decimals agree; None: to the last bit.
+    is_score
+        Every value has to lie in -1..1.
+    is_unknown_at_first
+        Unknown until a symbol has had `lookback_sessions` bars; False where another source may know at once.
+    symbols_count_max
+        Checked on this many symbols of a panel, its first; None: on all.
+    """
+
+    name: str
+    lookback_sessions: int
+    compute: Callable[[BarPanel], Matrix]
+    outputs: tuple[str, ...] = ("score",)
+    decimals: int | None = None
+    is_score: bool = False
+    is_unknown_at_first: bool = True
+    symbols_count_max: int | None = None
+
+
+@dataclass(frozen=True)
+class BiasFinding:
+    """The first difference that one check has found.
+
+    `whole` is the value from all bars, `other` the one under the `circumstance`; NaN is unknown. `place` names the symbol, and
+    the output where there are several.
+    """
+
+    subject: str
+    check: str
+    panel: str
+    session: date
+    place: str
+    whole: float
+    other: float
+    circumstance: str
+
+    @property
+    def difference(self) -> float:
+        """How much, absolutely; infinite between known and unknown."""
+        if math.isnan(self.whole) or math.isnan(self.other):
+            return math.inf
+        return abs(self.whole - self.other)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.check}: {self.place} {self.session} is {_written(self.whole)} from all bars and {_written(self.other)} "
+            f"{self.circumstance} (panel {self.panel!r})"
+        )
+
+
+def lookahead_findings(
+    subject: BiasSubject, panels: Mapping[str, BarPanel], cuts_count: int = CUTS_COUNT, seed: int = 1
+) -> tuple[BiasFinding, ...]:
+    """The first finding of each of `LOOKAHEAD_CHECKS`; none when no row knows its future.
+
+    Raises ConfigurationError when the function fails, or returns what is no matrix of its panel or no score.
+    """
+    return _firsts(_lookahead(subject, name, _given(subject, panel), cuts_count, seed) for name, panel in panels.items())
+
+
+def warmup_findings(
+    subject: BiasSubject, panels: Mapping[str, BarPanel], cuts_count: int = CUTS_COUNT, seed: int = 1
+) -> tuple[BiasFinding, ...]:
+    """The first finding of each of `WARMUP_CHECKS`; none when the declared look back is true.
+
+    Raises ValueError for a panel of fewer than 2 x `lookback_sessions` + 1 rows, which cannot show it; ConfigurationError as
+    `lookahead_findings` does.
+    """
+    needed = 2 * subject.lookback_sessions + 1
+    for name, panel in panels.items():
+        if len(panel.sessions) < needed:
+            raise ValueError(f"panel {name!r} has {len(panel.sessions)} sessions; {subject.name} is judged on {needed} or more")
+    return _firsts(_warmup(subject, name, _given(subject, panel), cuts_count, seed) for name, panel in panels.items())
+
+
+def cut_rows(panel: BarPanel, count: int, seed: int) -> list[int]:
+    """About `count` rows to cut after, ascending, each with at least one row behind it.
+
+    The first two, the last quarter, those with the largest moves, gaps, ranges, volumes and prices and the rows before them,
+    and seeded ones; all rows when `count` is as large.
+    """
+    last = len(panel.sessions) - 2
+    if count > last:
+        return list(range(last + 1))
+    chosen = {0, 1, *range(max(last + 1 - count // 4, 0), last + 1), *_eventful_rows(panel, max(count // 30, 1))}
+    spread = np.random.default_rng(seed).permutation(last + 1).tolist()
+    chosen.update(spread[: max(count - len(chosen), count // 4)])
+    return sorted(row for row in chosen if 0 <= row <= last)
+
+
+def _firsts(found: Iterator[Iterator[BiasFinding]]) -> tuple[BiasFinding, ...]:
+    first: dict[str, BiasFinding] = {}
+    for findings in found:
+        for finding in findings:
+            first.setdefault(finding.check, finding)
+    return tuple(first.values())
+
+
+def _lookahead(subject: BiasSubject, name: str, panel: BarPanel, cuts_count: int, seed: int) -> Iterator[BiasFinding]:
+    cuts = cut_rows(panel, cuts_count, seed)
+    # The shortest first and the whole last: a function that remembers what it was shown has not been shown the future yet.
+    prefixes = [_values(subject, panel.rows(slice(0, cut + 1))) for cut in cuts]
+    whole = _values(subject, panel)
+    yield from _differences(subject, "repeat", name, panel, whole, _values(subject, panel), "when asked again")
+    for cut, rows in zip(cuts, prefixes, strict=True):
+        told = f"from the bars up to {panel.sessions[cut]}"
+        yield from _differences(subject, "prefix", name, panel, whole[: cut + 1], rows, told)
+    generator = np.random.default_rng(seed)
+    for kind in FUTURES:
+        for cut in cuts:
+            rows = _values(subject, _with_other_future(panel, cut, kind, generator))[: cut + 1]
+            told = f"when the bars after {panel.sessions[cut]} are {kind}"
+            yield from _differences(subject, f"future {kind}", name, panel, whole[: cut + 1], rows, told)
+    yield from _other_symbols(subject, name, panel, whole)
+
+
+def _other_symbols(subject: BiasSubject, name: str, panel: BarPanel, whole: Matrix) -> Iterator[BiasFinding]:
+    """Each symbol alone, and each among others whose bars have changed."""
+    symbols_count = len(panel.symbols)
+    for column, symbol in enumerate(panel.symbols):
+        alone = _columns(panel, (symbol,))
+        expected, told = whole[:, column::symbols_count], "when the other symbols are left out"
+        yield from _differences(subject, "other symbols", name, alone, expected, _values(subject, alone), told)
+    for parity in (0, 1):
+        kept = np.arange(symbols_count) % 2 == parity
+        mirrored = [np.where(kept, getattr(panel, field), getattr(panel, field)[::-1]) for field in FIELDS]
+        rows = _values(subject, _panel(panel, mirrored))
+        changed = np.where(np.tile(kept, len(subject.outputs)), rows, whole)
+        yield from _differences(subject, "other symbols", name, panel, whole, changed, "when the other symbols' bars differ")
+
+
+def _warmup(subject: BiasSubject, name: str, panel: BarPanel, cuts_count: int, seed: int) -> Iterator[BiasFinding]:
+    whole = _values(subject, panel)
+    if subject.is_unknown_at_first:
+        early = np.tile(_bars_count(panel) < subject.lookback_sessions, len(subject.outputs))
+        told = f"by its own word, before the symbol has had {subject.lookback_sessions} bars"
+        yield from _differences(subject, "start", name, panel, whole, np.where(early, np.nan, whole), told)
+    rows = [*cut_rows(panel, cuts_count, seed), len(panel.sessions) - 1]
+    for multiple in HISTORY_MULTIPLES:
+        length = math.ceil(multiple * subject.lookback_sessions)
+        for row in (row for row in rows if row >= length):
+            history = panel.rows(slice(row + 1 - length, row + 1))
+            told = f"from {length} sessions of history"
+            expected, last = whole[row : row + 1], _values(subject, history)[-1:]
+            yield from _differences(subject, f"history x{multiple:g}", name, history.rows(slice(-1, None)), expected, last, told)
+
+
+def _differences(
+    subject: BiasSubject, check: str, name: str, panel: BarPanel, whole: Matrix, other: Matrix, circumstance: str
+) -> Iterator[BiasFinding]:
+    """The first place where two matrices of the panel's first rows differ, if there is one."""
+    places = np.argwhere((whole != other) & ~(np.isnan(whole) & np.isnan(other)))
+    if len(places):
+        row, column = places[0]
+        output, symbol = divmod(int(column), len(panel.symbols))
+        place = panel.symbols[symbol] + (f" {subject.outputs[output]}" if len(subject.outputs) > 1 else "")
+        session: date = panel.sessions[row].astype("datetime64[D]").astype(object)
+        yield BiasFinding(
+            subject.name, check, name, session, place, float(whole[row, column]), float(other[row, column]), circumstance
+        )
+
+
+def _values(subject: BiasSubject, panel: BarPanel) -> Matrix:
+    """The subject's rows, to its precision. Raises ConfigurationError for what is no answer."""
+    shape = (len(panel.sessions), len(panel.symbols) * len(subject.outputs))
+    size = f"{len(panel.sessions)} sessions x {len(panel.symbols)} symbols"
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, about missing and extreme bars: they are meant
+            values = np.asarray(subject.compute(panel), dtype=np.float64)
+    except Exception as error:
+        raise ConfigurationError(
+            f"{subject.name} fails on {size}: {type(error).__name__}: {error}{_line(error)}; "
+            "it has to return NaN where it cannot know, and leave the panel as it is"
+        ) from error
+    if values.shape != shape:
+        raise ConfigurationError(f"{subject.name} returns shape {values.shape} for {size}: it has to be {shape}")
+    outside = np.argwhere(np.abs(values) > 1.0)
+    if subject.is_score and len(outside):
+        row, column = outside[0]
+        raise ConfigurationError(
+            f"{subject.name} scores {values[row, column]:g} for {panel.symbols[column]} in session {panel.sessions[row]}: "
+            "a score lies between -1 and 1"
+        )
+    return values if subject.decimals is None else np.round(values, subject.decimals)
+
+
+def _line(error: Exception) -> str:
+    """Where the subject's own code was, when it failed."""
+    frames = traceback.extract_tb(error.__traceback__)[1:2]
+    return "".join(f" (line {frame.lineno}: {frame.line})" for frame in frames)
+
+
+def _with_other_future(panel: BarPanel, cut: int, kind: str, generator: np.random.Generator) -> BarPanel:
+    """The same bars up to row `cut`, others after it."""
+    shape = (len(panel.sessions) - cut - 1, len(panel.symbols))
+    order = generator.permutation(shape[0])
+    match kind:
+        case "shuffled":
+            factors = np.ones(shape)
+        case "other numbers":
+            factors = np.exp(np.cumsum(generator.normal(0.0, 0.05, shape), axis=0))
+        case "missing":
+            factors = np.full(shape, np.nan)
+        case _:
+            factors = np.broadcast_to(np.where(np.arange(shape[1]) % 2 == 0, 100.0, 0.01), shape)
+    fields = (getattr(panel, field) for field in FIELDS)
+    return _panel(panel, [np.vstack([field[: cut + 1], field[cut + 1 :][order] * factors]) for field in fields])
+
+
+def _given(subject: BiasSubject, panel: BarPanel) -> BarPanel:
+    """The symbols that the subject is checked on."""
+    return _columns(panel, panel.symbols[: subject.symbols_count_max])
+
+
+def _columns(panel: BarPanel, symbols: tuple[str, ...]) -> BarPanel:
+    few = panel.columns(symbols)
+    return _panel(few, [getattr(few, field) for field in FIELDS])
+
+
+def _panel(like: BarPanel, fields: list[Matrix]) -> BarPanel:
+    """A panel that cannot be written to: a function that changes its input is an error, not a difference."""
+    for field in fields:
+        field.flags.writeable = False
+    return BarPanel(like.sessions, like.symbols, *fields)
+
+
+def _bars_count(panel: BarPanel) -> NDArray[np.int64]:
+    """For each row and symbol, the sessions since its first bar, that one included; 0 before it."""
+    return np.cumsum(np.maximum.accumulate(np.isfinite(panel.close), axis=0), axis=0)
+
+
+def _eventful_rows(panel: BarPanel, count: int) -> set[int]:
+    """The rows of the `count` largest and smallest values of each kind over all symbols, and the rows before them."""
+    closes = panel.close
+    with np.errstate(all="ignore"):
+        before = np.vstack([np.full((1, closes.shape[1]), np.nan), closes[:-1]])
+        level, volume = (field / np.where(np.isnan(field), 0.0, field).max(axis=0) for field in (closes, panel.volume))
+        kinds = (closes / before, panel.open / before, panel.high / panel.low, volume, level)
+    rows: set[int] = set()
+    for kind in kinds:
+        known = np.flatnonzero(np.isfinite(kind))
+        ordered = known[np.argsort(kind.ravel()[known], kind="stable")]
+        rows.update((np.concatenate([ordered[:count], ordered[len(ordered) - count :]]) // closes.shape[1]).tolist())
+    return rows | {row - 1 for row in rows}
+
+
+def _written(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value + 0.0:.6g}"  # no negative zero

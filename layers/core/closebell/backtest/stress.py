@@ -1,0 +1,103 @@
+"""What a configuration earns when costs double, fills come late, bars are missing, and when markets crash."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closebell.app.evidence import Evidence, SessionPair
+from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.run import Costs
+from closebell.backtest.splits import SessionSpan
+from closebell.backtest.summary import Floats
+from closebell.backtest.trials import TrialResult, TrialTerms, run_trial
+from closebell.backtest.validation_statistics import deepest_drawdown_frac, total_return_frac
+from closebell.model.instruments import Market
+from closebell.model.panel import BarPanel, Matrix
+from closebell.model.parameters import ParameterSet
+from closebell.simulation.bar_market import BarMarket
+
+MISSING_FRAC = 0.02
+GAP_SESSIONS = 20
+"""Bars go missing for a month at a time: the desk trades no symbol with a hole in what its strategies look at, and single
+bars, were they 2 % of all, would leave it none."""
+
+STRESSES_COUNT = 3
+CRASHES = {
+    "2008": SessionSpan(date(2008, 9, 2), date(2009, 3, 9)),
+    "flash crash 2010": SessionSpan(date(2010, 5, 3), date(2010, 6, 7)),
+    "2020": SessionSpan(date(2020, 2, 20), date(2020, 4, 7)),
+}
+"""Lehman's autumn to the low; the crash of 6 May and the month after; the pandemic's fall and the first weeks after its low."""
+
+
+class CrashResult(NamedTuple):
+    """What the account did in a crash, as a part of its longer history."""
+
+    name: str
+    span: SessionSpan
+    return_frac: float
+    drawdown_frac_max: float
+
+
+class DelayedEvidence(KnownEvidence):
+    """Scores arrive one session late: what a session decided is traded at the open after the next one."""
+
+    def __init__(self, market: BarMarket, parameters: ParameterSet) -> None:
+        super().__init__(market, parameters)
+        self._on_time: Mapping[str, Matrix] = {}
+        self._late: Mapping[str, Matrix] = {}
+
+    def read(self, market: Market, parameters: ParameterSet, pair: SessionPair) -> Evidence:
+        found = super().read(market, parameters, pair)
+        if found.scores is not self._on_time:
+            self._on_time, self._late = found.scores, {name: _one_later(scores) for name, scores in found.scores.items()}
+        return replace(found, scores=self._late)
+
+
+def stressed(terms: TrialTerms, parameters: ParameterSet, span: SessionSpan, seed: int) -> Iterator[TrialResult]:
+    """The configuration with doubled costs, with delayed fills, and with missing bars."""
+    dear = _doubled(terms.costs)
+    unknown = missing_bars(terms.market.panel, parameters.regime_symbol, seed)
+    dear_terms = TrialTerms(terms.market.altered(spread_frac=dear.spread_frac), dear, terms.cash_usd)
+    holed_terms = terms._replace(market=terms.market.altered(unknown=unknown))
+    yield run_trial("doubled costs", dear_terms, parameters, span)
+    yield run_trial("fills one session later", terms, parameters, span, DelayedEvidence(terms.market, parameters))
+    yield run_trial(f"{MISSING_FRAC:.0%} of bars missing", holed_terms, parameters, span)
+
+
+def missing_bars(panel: BarPanel, regime_symbol: str, seed: int) -> NDArray[np.bool_]:
+    """Sessions x symbols: which bars go missing, a month at a time; the regime's symbol keeps its own, as do the last months'."""
+    generator = np.random.default_rng(seed)
+    unknown = np.zeros(panel.close.shape, dtype=bool)
+    columns = [column for column, symbol in enumerate(panel.symbols) if symbol != regime_symbol] or [0]
+    latest = max(len(panel.sessions) - 2 * GAP_SESSIONS, 1)
+    for _ in range(max(round(panel.close.size * MISSING_FRAC / GAP_SESSIONS), 1)):
+        first = int(generator.integers(latest))
+        unknown[first : first + GAP_SESSIONS, columns[int(generator.integers(len(columns)))]] = True
+    return unknown
+
+
+def crashes(returns: Floats, days: Sequence[date]) -> list[CrashResult]:
+    """The crashes that the sessions cover from beginning to end."""
+    found = []
+    for name, span in CRASHES.items():
+        inside = np.array([span.first <= day <= span.last for day in days])
+        if days[0] <= span.first and days[-1] >= span.last:
+            part = returns[inside]
+            found.append(CrashResult(name, span, total_return_frac(part), deepest_drawdown_frac(part)))
+    return found
+
+
+def _doubled(costs: Costs) -> Costs:
+    return replace(
+        costs, slippage_bps=2 * costs.slippage_bps, commission_a_share_usd=2 * costs.commission_a_share_usd,
+        commission_an_order_usd=2 * costs.commission_an_order_usd,
+    )
+
+
+def _one_later(scores: Matrix) -> Matrix:
+    return np.vstack([np.full((1, scores.shape[1]), np.nan), scores[:-1]])

@@ -1,0 +1,206 @@
+"""One validation from its request to its findings.
+
+The holdout's bars are cut off before anything is traded: no trial, statistic or stress can see them. They come back for one run,
+of the configuration as it is, when the owner opens the seal.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import NamedTuple
+
+import numpy as np
+
+from closebell.backtest.run import span_of
+from closebell.backtest.sensitivity import Sensitivity
+from closebell.backtest.splits import DataSplit, anchored_folds, rolling_folds, split_sessions
+from closebell.backtest.stress import STRESSES_COUNT, CrashResult, crashes, stressed
+from closebell.backtest.summary import Floats
+from closebell.backtest.trials import (
+    AS_CONFIGURED,
+    TrialResult,
+    TrialTerms,
+    all_trials,
+    exit_grid,
+    run_trial,
+    trial_sha256,
+)
+from closebell.backtest.validation_folder import HoldoutSeal, TrialLine, ValidationFolder, configuration_sha256
+from closebell.backtest.validation_statistics import (
+    Overfitting,
+    bootstrapped_drawdowns,
+    deflated_sharpe,
+    expected_max_sharpe_annual,
+    overfitting,
+    reordered_drawdowns,
+    sharpe_or_zero,
+    superior_p_value,
+)
+from closebell.backtest.walk_forward import WalkForward, best_trial, walk_forward
+from closebell.model.parameters import ParameterSet
+
+TellDone = Callable[[int, int], None]
+"""Told how many runs of how many are done."""
+
+
+@dataclass(frozen=True)
+class ValidationRequest:
+    """What is to be validated, and how.
+
+    Parameters
+    ----------
+    terms
+        Market, costs and cash.
+    parameters
+        The configuration that is judged.
+    first, last
+        Of the sessions; without them, from the first that has enough history to the last.
+    grid_count
+        How many stops and targets the sensitivity looks at, each.
+    seed
+        Of everything that is drawn.
+    opens_at
+        Now, to open the holdout; None leaves it sealed.
+    """
+
+    terms: TrialTerms
+    parameters: ParameterSet
+    first: date | None = None
+    last: date | None = None
+    grid_count: int = 3
+    seed: int = 7
+    opens_at: datetime | None = None
+
+
+class LuckMeasures(NamedTuple):
+    """What the statistics say about the trials and about the configuration among them."""
+
+    trials_ever_count: int
+    expected_max_sharpe_annual_ratio: float
+    deflated_sharpe_frac: float | None
+    overfitting: Overfitting | None
+    superior_p_frac: float | None
+    bootstrapped_drawdowns_frac: Floats
+    reordered_drawdowns_frac: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Everything that was found. The first of `trials` is the configuration; `days` are their sessions, train and validation."""
+
+    label: str
+    split: DataSplit
+    seal: HoldoutSeal
+    days: list[date]
+    train_count: int
+    trials: list[TrialResult]
+    luck: LuckMeasures
+    anchored: WalkForward
+    rolling: WalkForward
+    sensitivity: Sensitivity
+    stresses: list[TrialResult]
+    crashes: list[CrashResult]
+    holdout: TrialResult | None
+
+    @property
+    def chosen_on_train(self) -> TrialResult:
+        """The trial that the train span alone would have chosen."""
+        return self.trials[best_trial(matrix_of(self.trials)[: self.train_count])]
+
+
+def validate(request: ValidationRequest, folder: ValidationFolder, done: TellDone = lambda count, total: None) -> Validation:
+    """Run every trial, judge them, and open the holdout when asked.
+
+    Raises ConfigurationError (too few sessions, a holdout that was opened before), DataError (other bars, a folder
+    that cannot be written).
+    """
+    terms, parameters = request.terms, request.parameters
+    split = split_sessions(_days(request), folder.sealed_span())
+    span = split.development
+    seal = folder.seal(split.holdout, terms.market.panel, parameters)
+    if request.opens_at is not None:
+        folder.refuse_second_opening()
+    known = terms._replace(market=terms.market.altered(until=span.last))
+    grid = exit_grid(parameters, request.grid_count)
+    named = all_trials(parameters, grid)
+    runs_count = len(named) + STRESSES_COUNT + (request.opens_at is not None)
+    trials, ever = [], []
+    for name, tried in named.items():
+        trials.append(run_trial(name, known, tried, span))
+        ever = folder.remember(_line(known, trials[-1], split))
+        done(len(trials), runs_count)
+    stresses = []
+    for stress in stressed(known, parameters, span, request.seed):
+        stresses.append(stress)
+        done(len(trials) + len(stresses), runs_count)
+    holdout = None
+    if request.opens_at is not None:
+        seal = folder.open(parameters, request.opens_at)
+        holdout = run_trial("holdout", terms, parameters, split.holdout)
+        done(runs_count, runs_count)
+    return _found(request, split, seal, trials, ever, grid, stresses, holdout)
+
+
+def _found(
+    request: ValidationRequest, split: DataSplit, seal: HoldoutSeal, trials: list[TrialResult], ever: list[TrialLine],
+    grid: list[list[ParameterSet]], stresses: list[TrialResult], holdout: TrialResult | None,
+) -> Validation:
+    days = [day for day in _days(request) if day <= split.validation.last]
+    returns, names = matrix_of(trials), [trial.name for trial in trials]
+    return Validation(
+        label=request.terms.market.label,
+        split=split,
+        seal=seal,
+        days=days,
+        train_count=sum(day <= split.train.last for day in days),
+        trials=trials,
+        luck=_luck(request, trials, ever),
+        anchored=walk_forward(names, returns, days, anchored_folds(len(days))),
+        rolling=walk_forward(names, returns, days, rolling_folds(len(days))),
+        sensitivity=_sensitivity(grid, trials),
+        stresses=stresses,
+        crashes=crashes(trials[0].returns, days),
+        holdout=holdout,
+    )
+
+
+def matrix_of(trials: list[TrialResult]) -> Floats:
+    """Returns, sessions x trials."""
+    return np.column_stack([trial.returns for trial in trials])
+
+
+def _luck(request: ValidationRequest, trials: list[TrialResult], ever: list[TrialLine]) -> LuckMeasures:
+    configured, sharpes = trials[0], np.array([line.sharpe_annual_ratio for line in ever])
+    return LuckMeasures(
+        trials_ever_count=len(ever),
+        expected_max_sharpe_annual_ratio=expected_max_sharpe_annual(sharpes),
+        deflated_sharpe_frac=deflated_sharpe(configured.returns, sharpes),
+        overfitting=overfitting(matrix_of(trials)),
+        superior_p_frac=superior_p_value(matrix_of(trials), request.seed),
+        bootstrapped_drawdowns_frac=bootstrapped_drawdowns(configured.returns, request.seed),
+        reordered_drawdowns_frac=reordered_drawdowns(
+            configured.trades_pnl_usd, float(request.terms.cash_usd), request.seed
+        ),
+    )
+
+
+def _sensitivity(grid: list[list[ParameterSet]], trials: list[TrialResult]) -> Sensitivity:
+    sharpe_of = {configuration_sha256(trial.parameters): sharpe_or_zero(trial.returns) for trial in trials}
+    return Sensitivity(
+        stop_loss_fracs=[float(row[0].exits.stop_loss_frac) for row in grid],
+        take_profit_fracs=[float(point.exits.take_profit_frac) for point in grid[0]],
+        sharpe_annual=np.array([[sharpe_of[configuration_sha256(point)] for point in row] for row in grid]),
+    )
+
+
+def _line(terms: TrialTerms, trial: TrialResult, split: DataSplit) -> TrialLine:
+    digest = trial_sha256(terms, trial, split.development)
+    name = f"{'+'.join(trial.parameters.strategies)}: {trial.name}" if trial.name == AS_CONFIGURED else trial.name
+    return TrialLine(digest, name, sharpe_or_zero(trial.returns), len(trial.returns))
+
+
+def _days(request: ValidationRequest) -> list[date]:
+    market = request.terms.market
+    first, last = span_of(market, request.parameters, request.first, request.last)
+    days: list[date] = market.panel.sessions.astype("datetime64[D]").astype(object).tolist()
+    return [day for day in days if first <= day <= last]

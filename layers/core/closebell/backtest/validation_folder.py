@@ -1,0 +1,157 @@
+"""What a validation remembers between its runs: the sealed holdout, and every trial that was ever run.
+
+The holdout is opened once. A second look would make it one more trial, and there is no third set of prices to tell. The seal
+binds who is honest with himself: another folder has another seal.
+"""
+
+import hashlib
+import json
+import os
+from datetime import date, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from closebell.backtest.splits import SessionSpan
+from closebell.model.errors import ConfigurationError, DataError
+from closebell.model.panel import BarPanel
+from closebell.model.parameters import ParameterSet
+from closebell.model.record import Value
+
+SEAL, TRIALS = "holdout.json", "trials.jsonl"
+
+
+class HoldoutSeal(Value):
+    """The span that is held out and a fingerprint of its bars. `configuration_sha256` is the configuration's at the sealing,
+    `opened_configuration_sha256` that of the one it was opened with."""
+
+    first_session: date
+    last_session: date
+    bars_sha256: str
+    configuration_sha256: str
+    opened_count: int = 0
+    opened_at: datetime | None = None
+    opened_configuration_sha256: str | None = None
+
+    @property
+    def span(self) -> SessionSpan:
+        """What is held out."""
+        return SessionSpan(self.first_session, self.last_session)
+
+
+class TrialLine(NamedTuple):
+    """One trial as the folder remembers it; `trial_sha256` is of its bars, span, configuration and costs, and of what it
+    earned: a strategy whose code was changed is another trial under the same name."""
+
+    trial_sha256: str
+    name: str
+    sharpe_annual_ratio: float
+    sessions_count: int
+
+
+class ValidationFolder:
+    """A directory with a seal and a log of trials. Raises ConfigurationError when it holds anything else instead."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        if found and SEAL not in found:
+            lost = TRIALS in found
+            raise ConfigurationError(
+                f"{folder} has trials but no {SEAL}: its holdout can no longer be vouched for; name an empty folder" if lost
+                else f"{folder} holds other files: name an empty folder, or one of an earlier validation"
+            )
+
+    def sealed_span(self) -> SessionSpan | None:
+        """What an earlier run has held out. Raises DataError for a seal that cannot be read."""
+        return self._read().span if (self._folder / SEAL).exists() else None
+
+    def seal(self, span: SessionSpan, panel: BarPanel, parameters: ParameterSet) -> HoldoutSeal:
+        """Seal the holdout on the first run; on every later one make sure that it is the same span and the same bars.
+
+        Raises ConfigurationError (another span), DataError (other bars, a seal that cannot be read or written).
+        """
+        digest = bars_sha256(panel, span)
+        if self.sealed_span() is None:
+            fresh = HoldoutSeal(
+                first_session=span.first, last_session=span.last, bars_sha256=digest,
+                configuration_sha256=configuration_sha256(parameters),
+            )
+            self.write({SEAL: _json_of(fresh)})
+            return fresh
+        sealed = self._read()
+        if sealed.span != span:
+            raise ConfigurationError(f"{self._folder} holds out {sealed.span}, not {span}: name another folder")
+        if sealed.bars_sha256 != digest:
+            raise DataError(f"the bars of {span} are not those that {self._folder} sealed: bring them back, or name another one")
+        return sealed
+
+    def open(self, parameters: ParameterSet, at: datetime) -> HoldoutSeal:
+        """Break the seal; it is written before anything of the holdout is looked at. Raises as `refuse_second_opening`."""
+        sealed = self.refuse_second_opening()
+        opened = sealed.model_copy(update={
+            "opened_count": 1, "opened_at": at, "opened_configuration_sha256": configuration_sha256(parameters),
+        })
+        self.write({SEAL: _json_of(opened)})
+        return opened
+
+    def refuse_second_opening(self) -> HoldoutSeal:
+        """The seal, when it is whole. Raises ConfigurationError when it has been broken already."""
+        sealed = self._read()
+        if sealed.opened_count:
+            raise ConfigurationError(
+                f"the holdout of {self._folder} was opened at {sealed.opened_at:%Y-%m-%d %H:%M} UTC: it is opened once. "
+                "What was changed since can only be judged on sessions that have not happened yet"
+            )
+        return sealed
+
+    def remember(self, line: TrialLine) -> list[TrialLine]:
+        """Append a trial; returns every different one that was ever run here. Raises DataError for a line that is none."""
+        path = self._folder / TRIALS
+        try:
+            with path.open("a", encoding="utf-8") as log:
+                log.write(json.dumps(line._asdict()) + "\n")
+                log.flush()
+                os.fsync(log.fileno())
+            stored = [TrialLine(**json.loads(text)) for text in path.read_text(encoding="utf-8").splitlines()]
+        except OSError as error:
+            raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{path} has a line that is no trial: {error}") from error
+        return list({known.trial_sha256: known for known in stored}.values())
+
+    def write(self, files: dict[str, bytes]) -> None:
+        """Write files, each whole or not at all. Raises DataError when the disk is full or cannot be written to."""
+        for name, content in files.items():
+            path, beside = self._folder / name, self._folder / f".{name}.new"
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                beside.write_bytes(content)
+                os.replace(beside, path)
+            except OSError as error:
+                beside.unlink(missing_ok=True)
+                raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+
+    def _read(self) -> HoldoutSeal:
+        path = self._folder / SEAL
+        try:
+            return HoldoutSeal.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise DataError(f"{path} cannot be read, so its holdout can no longer be vouched for: {error}") from error
+
+
+def bars_sha256(panel: BarPanel, span: SessionSpan) -> str:
+    """The fingerprint of a span's bars."""
+    days = panel.sessions.astype("datetime64[D]").astype(object).tolist()
+    inside = [row for row, day in enumerate(days) if span.first <= day <= span.last]
+    return panel.rows(slice(inside[0], inside[-1] + 1)).sha256() if inside else BarPanel.empty(panel.symbols).sha256()
+
+
+def configuration_sha256(parameters: ParameterSet) -> str:
+    """The fingerprint of everything the owner may set; the version's number is not a setting."""
+    return hashlib.sha256(parameters.model_dump_json(exclude={"version_count"}).encode()).hexdigest()
+
+
+def _json_of(seal: HoldoutSeal) -> bytes:
+    return (seal.model_dump_json(indent=2) + "\n").encode()

@@ -1,0 +1,167 @@
+"""A validation's verdict: one flag a question, each with its number, its limit and its colour.
+
+Red refuses. Amber is what an owner should know: it stands where an honest strategy may fall short too.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from closebell.backtest.validation import Validation
+from closebell.backtest.validation_statistics import break_even_win_rate_frac, sharpe_or_zero, total_return_frac
+
+DEFLATED_SHARPE_FRAC_MIN = 0.95
+PBO_FRAC_MAX = 0.5
+CHOSEN_LOSS_FRAC_MAX = 0.05
+SUPERIOR_P_FRAC_MAX = 0.05
+DRAWDOWN_FRAC_MAX = 0.30
+SHARPE_ANNUAL_MIN = 0.5
+NEIGHBOURS_RATIO_MIN = 0.5
+SINGLE_SHARPE_SHARE_MIN = 0.9
+UNLUCKY_PERCENTILE = 95
+
+
+class Colour(StrEnum):
+    """What a flag says: go, know, stop."""
+
+    GREEN = "green"
+    AMBER = "amber"
+    RED = "red"
+
+
+class VerdictFlag(NamedTuple):
+    """One question: the value must be `comparison` (>, ≥ or ≤) the limit. `is_frac` tells a fraction (0.02 is two percent) from
+    a ratio; a value of None could not be computed."""
+
+    question: str
+    value: float | None
+    comparison: str
+    limit: float
+    is_frac: bool
+    colour: Colour
+    note: str
+
+
+def flags(found: Validation) -> list[VerdictFlag]:
+    """Every flag, the gravest questions first."""
+    return [*_luck(found), *_results(found), *_robustness(found), *_holdout(found)]
+
+
+def is_refused(judged: list[VerdictFlag]) -> bool:
+    """Whether a red flag stands."""
+    return any(flag.colour is Colour.RED for flag in judged)
+
+
+def _luck(found: Validation) -> Iterator[VerdictFlag]:
+    luck, best = found.luck, found.luck.overfitting
+    yield _at_least(
+        "skill, not luck: deflated Sharpe", luck.deflated_sharpe_frac, DEFLATED_SHARPE_FRAC_MIN, is_frac=True,
+        note=f"{luck.trials_ever_count} trials were run here; the best of as many without skill shows a Sharpe of "
+             f"{luck.expected_max_sharpe_annual_ratio:.2f}",
+    )  # fmt: skip
+    if len(found.trials) == 1:
+        pass  # nothing was chosen here, so no choice can have been overfitted
+    elif best is None:
+        yield _at_most("overfitted: PBO", None, PBO_FRAC_MAX, note="fewer than two trials traded enough to be compared")
+    else:
+        is_harmful = best.loss_frac > CHOSEN_LOSS_FRAC_MAX
+        yield _at_most(
+            "overfitted: PBO", best.pbo_frac, PBO_FRAC_MAX, failing=Colour.RED if is_harmful else Colour.AMBER,
+            note=f"what one half chose lost money in the other in {best.loss_frac:.0%} of the cases"
+                 + ("" if is_harmful else ": whichever is chosen earns"),
+        )  # fmt: skip
+    yield _at_most(
+        "any trial better than cash: SPA p-value", luck.superior_p_frac, SUPERIOR_P_FRAC_MAX,
+        note=f"trials of this run: {len(found.trials)}",
+    )
+
+
+def _results(found: Validation) -> Iterator[VerdictFlag]:
+    configured, numbers = found.trials[0], found.trials[0].summary
+    yield _at_least("return after costs", numbers["total_return_frac"], 0.0, is_frac=True, is_strict=True,
+                    note=f"{numbers['gross_total_return_frac']:.2%} before costs")  # fmt: skip
+    yield _at_least("Sharpe, annual", numbers["sharpe_annual_ratio"], SHARPE_ANNUAL_MIN)
+    yield _at_most("deepest drawdown", numbers["drawdown_frac_max"], DRAWDOWN_FRAC_MAX)
+    break_even = break_even_win_rate_frac(configured.trades_pnl_usd)
+    yield _at_least(
+        "win rate", numbers["win_rate_frac"], break_even or 0.0, is_frac=True, is_strict=True,
+        note=f"{numbers['trades_count']} trades; the limit is where gains and losses of their size balance",
+    )
+    yield from _against_singles(found)
+    for name, walk in (("anchored", found.anchored), ("rolling", found.rolling)):
+        yield _at_least(
+            f"walk-forward return, {name}", total_return_frac(walk.returns), 0.0, is_frac=True, is_strict=True,
+            note=f"out of sample, {len(walk.folds)} folds, Sharpe {sharpe_or_zero(walk.returns):.2f}",
+        )
+    chosen = found.chosen_on_train
+    yield _at_least(
+        "best of train, on validation", total_return_frac(chosen.returns[found.train_count :]), 0.0, is_frac=True, is_strict=True,
+        failing=Colour.AMBER, note=f"{chosen.name}: Sharpe {sharpe_or_zero(chosen.returns[: found.train_count]):.2f}, then "
+                                   f"{sharpe_or_zero(chosen.returns[found.train_count :]):.2f}",
+    )  # fmt: skip
+
+
+def _against_singles(found: Validation) -> Iterator[VerdictFlag]:
+    """The ensemble against the best single strategy; nothing to ask when there is one strategy.
+
+    The best of several is in part luck: an ensemble that comes near it is amber.
+    """
+    alone = [trial for trial in found.trials if trial.name in found.trials[0].parameters.strategies]
+    if alone:
+        best = max(alone, key=lambda trial: sharpe_or_zero(trial.returns))
+        ensemble, limit = sharpe_or_zero(found.trials[0].returns), sharpe_or_zero(best.returns)
+        is_near = limit > 0 and ensemble >= limit * SINGLE_SHARPE_SHARE_MIN
+        yield _at_least(
+            "ensemble's Sharpe against the best single's", ensemble, limit, failing=Colour.AMBER if is_near else Colour.RED,
+            note=f"{best.name} alone",
+        )
+
+
+def _robustness(found: Validation) -> Iterator[VerdictFlag]:
+    grid = found.sensitivity
+    row, column = grid.best
+    if grid.neighbours_ratio is not None:
+        yield _at_least(
+            "no sharp peak: neighbours over best", grid.neighbours_ratio, NEIGHBOURS_RATIO_MIN,
+            note=f"best at stop {grid.stop_loss_fracs[row]:.2%}, target {grid.take_profit_fracs[column]:.2%}",
+        )
+    for name, draws in (("bootstrapped", found.luck.bootstrapped_drawdowns_frac),
+                        ("trades reordered", found.luck.reordered_drawdowns_frac)):  # fmt: skip
+        yield _at_most(
+            f"drawdown, {name}, 95 of 100", float(np.percentile(draws, UNLUCKY_PERCENTILE)), DRAWDOWN_FRAC_MAX,
+            failing=Colour.AMBER, note=f"median {float(np.median(draws)):.2%} of {len(draws)}",
+        )
+    for stress in found.stresses:
+        yield _at_least(
+            f"return with {stress.name}", stress.summary["total_return_frac"], 0.0, is_frac=True, is_strict=True,
+            failing=Colour.AMBER, note=f"{stress.summary['trades_count']} trades",
+        )
+    for crash in found.crashes:
+        yield _at_most(f"drawdown in {crash.name}", crash.drawdown_frac_max, DRAWDOWN_FRAC_MAX,
+                       note=f"{crash.span}, return {crash.return_frac:.2%}")  # fmt: skip
+
+
+def _holdout(found: Validation) -> Iterator[VerdictFlag]:
+    if found.holdout is None:
+        return
+    numbers = found.holdout.summary
+    note = f"{found.split.holdout}, {numbers['trades_count']} trades"
+    yield _at_least("holdout: return after costs", numbers["total_return_frac"], 0.0, is_frac=True, is_strict=True, note=note)
+    yield _at_most("holdout: deepest drawdown", numbers["drawdown_frac_max"], DRAWDOWN_FRAC_MAX)
+
+
+def _at_least(
+    question: str, value: float | None, limit: float, *, is_frac: bool = False, is_strict: bool = False,
+    failing: Colour = Colour.RED, note: str = "",
+) -> VerdictFlag:
+    passes = value is not None and (value > limit if is_strict else value >= limit)
+    return VerdictFlag(question, value, ">" if is_strict else "≥", limit, is_frac, Colour.GREEN if passes else failing, note)
+
+
+def _at_most(
+    question: str, value: float | None, limit: float, *, failing: Colour = Colour.RED, note: str = ""
+) -> VerdictFlag:
+    passes = value is not None and value <= limit
+    return VerdictFlag(question, value, "≤", limit, True, Colour.GREEN if passes else failing, note)

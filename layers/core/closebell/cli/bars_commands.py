@@ -1,0 +1,85 @@
+"""`closebell bars fetch`: price files for backtests."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from closebell.adapters.bar_store import BarFormat
+from closebell.adapters.system_clock import SystemClock
+from closebell.app.fetch_bars import FetchedBars
+from closebell.cli.application import app, fail
+from closebell.model.errors import BrokerKeyRefused, BrokerUnavailable, ClosebellError, RateLimited, StoreUnavailable
+
+LATE_STARTS_SHOWN_MAX = 5
+LATE_DAYS = 7
+"""A first bar that comes sooner after the first date waited for a weekend or a holiday."""
+
+bars_app = typer.Typer(help="Price files for backtests.", no_args_is_help=True)
+app.add_typer(bars_app, name="bars")
+
+
+@bars_app.command()
+def fetch(
+    symbols: Annotated[list[str], typer.Argument(help="For example AAPL BRK.B BTC/USD.", show_default=False)],
+    since: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First date.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for SYMBOL.csv.", show_default=False)],
+    until: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last date; the last finished session if left out.")
+    ] = None,
+    bar_format: Annotated[BarFormat, typer.Option("--format", help="How the files are written.")] = BarFormat.CSV,
+    feed: Annotated[Literal["sip", "iex"], typer.Option(help="sip is every exchange, iex one of them.")] = "sip",
+    refresh: Annotated[bool, typer.Option("--refresh", help="Fetch again what is there.")] = False,
+) -> None:
+    """Fetch daily bars from Alpaca, adjusted for splits and dividends as of today, into one file a symbol.
+
+    The key is read from ALPACA_KEY_ID and ALPACA_SECRET_KEY. What is there is not fetched again.
+    """
+    from closebell.wiring.bar_fetch import bar_fetch  # the other commands need not load the feed
+
+    console = Console(highlight=False)
+    done = (0, len(symbols))
+
+    def follow(done_count: int, total_count: int) -> None:
+        nonlocal done
+        done = (done_count, total_count)
+        shown.update(task, completed=done_count, total=total_count)
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("symbols"), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console, transient=True) as shown:
+            task = shown.add_task("fetching", total=len(symbols))
+            fetched = bar_fetch(out, bar_format, feed).fetch(
+                symbols, since.date(), until.date() if until else None, SystemClock().now(), replaces=refresh, progress=follow
+            )
+    except ClosebellError as error:
+        fail(_with_what_to_do(error, *done))
+    _tell(console, fetched, out, since)
+    if fetched.refused:
+        raise typer.Exit(1)
+
+
+def _with_what_to_do(error: ClosebellError, done_count: int, total_count: int) -> ClosebellError:
+    """An error that stopped the fetching midway, and how to go on."""
+    if isinstance(error, BrokerKeyRefused) or not isinstance(error, (BrokerUnavailable, StoreUnavailable)):
+        return error
+    when = f" after {error.reset_at:%H:%M:%S} UTC" if isinstance(error, RateLimited) and error.reset_at else ""
+    return type(error)(f"{error}\n{done_count} of {total_count} symbols are done; the same command{when} goes on with the others")
+
+
+def _tell(console: Console, fetched: FetchedBars, out: Path, since: datetime) -> None:
+    console.print(
+        f"{len(fetched.written)} fetched to {out}, adjusted for splits and dividends as of today; "
+        f"{len(fetched.kept)} there already, {len(fetched.refused)} not to be had", soft_wrap=True,
+    )  # fmt: skip
+    late = sorted((first, symbol) for symbol, first in fetched.written.items() if (first - since.date()).days > LATE_DAYS)
+    if late:
+        shown = ", ".join(f"{symbol} on {first}" for first, symbol in late[-LATE_STARTS_SHOWN_MAX:])
+        console.print(f"note: {len(late)} begin later than {since:%Y-%m-%d}: {shown}", soft_wrap=True, markup=False)
+    for note in sorted(fetched.notes):
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
+    for symbol, why in fetched.refused.items():
+        typer.echo(f"closebell: {symbol}: {why}", err=True)

@@ -1,0 +1,144 @@
+"""`closebell sweep`: one backtest for each of many configurations."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from closebell.backtest.sweep import UNIVERSE_COUNT, SweepAxis, grid_points, read_axes, sweep_span
+from closebell.backtest.sweep_archive import FannedOut
+from closebell.backtest.sweep_pool import SweepGround, SweepPool
+from closebell.backtest.sweep_search import OBJECTIVE, Crew, GridSearch, Search, ground_sha256, ranked, require_objective, sweep
+from closebell.backtest.sweep_store import TABLE, PointResult, PointStore, write_table
+from closebell.cli.application import app, fail
+from closebell.cli.backtest_commands import (
+    Bars,
+    Capacity,
+    Cash,
+    Config,
+    Out,
+    PerOrder,
+    PerRoundTrip,
+    PerShare,
+    Since,
+    SlippageBps,
+    Strategies,
+    Until,
+    amount_of,
+    costs_of,
+    day_of,
+    desk_parameters,
+    market_named,
+    names_in,
+    survivorship,
+)
+from closebell.model.errors import ClosebellError, ConfigurationError
+from closebell.model.parameters import ParameterSet
+from closebell.wiring.operator import operator_desk, operator_sweep
+
+SHOWN_COUNT = 10
+INTERRUPTED = 130
+"""A shell's status for a command that was interrupted."""
+
+
+class Sampler(StrEnum):
+    """How points are chosen."""
+
+    GRID = "grid"
+    OPTUNA = "optuna"
+
+
+Grid = Annotated[list[str] | None, typer.Option(help="name=values: exits.stop_loss_frac=0.02,0.03, 1..4, or 0.02..0.06..0.01.")]
+UniverseSizes = Annotated[str, typer.Option(help="How many of the configuration's first equities: 5,10,20.")]
+Points = Annotated[int, typer.Option(min=1, max=10_000, help="How many points optuna draws.")]
+Objective = Annotated[str, typer.Option(help="A number of result.json; the best comes first.")]
+Workers = Annotated[int, typer.Option(min=1, max=256, help="Processes.")]
+
+InAws = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", help="A deployed stack: its functions trade, not this machine.")]
+
+
+@app.command(name="sweep")
+def sweep_command(
+    bars: Bars, out: Out, grid: Grid = None, universe_sizes: UniverseSizes = "",
+    sampler: Annotated[Sampler, typer.Option(help="Every point, or a search.")] = Sampler.GRID, points: Points = 50,
+    objective: Objective = OBJECTIVE, seed: Annotated[int, typer.Option(min=0, help="Of optuna's draws.")] = 7,
+    workers: Workers = 2, stack: InAws = "",
+    strategies: Strategies = "", since: Since = None, until: Until = None, cash: Cash = "100000",
+    config: Config = None, slippage_bps: SlippageBps = "5", per_share: PerShare = "0", per_order: PerOrder = "0",
+    per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1",
+) -> None:
+    """Backtest many configurations in processes side by side; an interrupted sweep goes on with what is missing."""
+    console = Console(highlight=False)
+    try:
+        costs = costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
+        options = costs.options(amount_of("--cash", cash))
+        found = market_named(bars, costs)
+        base = desk_parameters(found, config, names_in(strategies))
+        axes = read_axes([*(grid or ()), *([f"{UNIVERSE_COUNT}={universe_sizes}"] if universe_sizes else ())], base)
+        search = _search(sampler, axes, base, points, require_objective(objective), seed)
+        ground = SweepGround(found.market, options, *sweep_span(found.market, base, axes, day_of(since), day_of(until)))
+        with SweepPool(ground, workers) as pool:
+            crew = FannedOut(ground, operator_desk(stack).archive, operator_sweep(stack)) if stack else pool
+            results = ranked(_swept(console, search, crew, ground_sha256(ground), out), objective)
+        write_table(out, results)
+    except ClosebellError as error:
+        fail(error)
+    except KeyboardInterrupt as error:
+        typer.echo(f"closebell: interrupted; what is done is in {out}, the same command does the rest", err=True)
+        raise typer.Exit(INTERRUPTED) from error
+    _show(console, results, objective)
+    for warning in survivorship(found.market):
+        console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True)
+    console.print(f"written to {out / TABLE}", soft_wrap=True)
+
+
+def _search(sampler: Sampler, axes: tuple[SweepAxis, ...], base: ParameterSet, points: int, objective: str, seed: int) -> Search:
+    if sampler is Sampler.GRID:
+        return GridSearch(grid_points(axes, base))
+    try:
+        from closebell.backtest.optuna_search import OptunaSearch  # a research package: only who searches needs it
+    except ModuleNotFoundError as error:
+        raise ConfigurationError("optuna is not installed: it is among the research packages of pyproject.toml") from error
+    return OptunaSearch(axes, base, points, objective, seed)
+
+
+def _swept(console: Console, search: Search, crew: Crew, ground: str, out: Path) -> list[PointResult]:
+    """The results, with a bar below that shows how far the sweep is and how long the rest will take."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("points"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    progress = Progress(*columns, console=console, transient=True)
+    with PointStore(out) as store, progress as shown:
+        task = shown.add_task("sweeping", total=search.points_count)
+
+        def tell(done_count: int, total_count: int, failed_count: int) -> None:
+            said = f"sweeping, {failed_count} failed" if failed_count else "sweeping"
+            shown.update(task, completed=done_count, total=total_count, description=said)
+
+        return sweep(search, store, crew, ground, tell)
+
+
+def _show(console: Console, results: list[PointResult], objective: str) -> None:
+    """The best points, the first that failed, and what a reader must know of a best one."""
+    done = [result for result in results if result.summary is not None]
+    names = list(results[0].values)
+    table = Table(box=None, pad_edge=False)
+    for title in (*names, objective, "return", "drawdown", "trades"):
+        table.add_column(title.rpartition(".")[2], justify="right", overflow="fold")
+    for result in done[:SHOWN_COUNT]:
+        of = dict(result.summary or {})
+        table.add_row(
+            *(escape(result.values[name]) for name in names), "-" if of[objective] is None else f"{of[objective]:,.4g}",
+            f"{of['total_return_frac']:.2%}", f"{of['drawdown_frac_max']:.2%}", f"{of['trades_count']}",
+        )  # fmt: skip
+    console.print(table)
+    for result in results[len(done) : len(done) + SHOWN_COUNT]:
+        where = ", ".join(f"{name}={value}" for name, value in result.values.items())
+        console.print(f"[red]failed[/red] {escape(where)}: {escape(result.error or '')}", soft_wrap=True)
+    console.print(f"{len(done)} points done, {len(results) - len(done)} failed; the best of {len(done)} tries flatters itself")

@@ -1,0 +1,141 @@
+"""`closebell validate`: is a configuration skill, or luck and a long search?"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from closebell import strategies as registry
+from closebell.adapters.system_clock import SystemClock
+from closebell.backtest.trials import GRID_COUNTS, TrialTerms
+from closebell.backtest.validation import TellDone, Validation, ValidationRequest, validate
+from closebell.backtest.validation_files import validation_files
+from closebell.backtest.validation_folder import ValidationFolder
+from closebell.backtest.verdict import Colour, VerdictFlag, flags, is_refused
+from closebell.cli.application import app, fail
+from closebell.cli.backtest_commands import (
+    Bars,
+    Capacity,
+    Cash,
+    Config,
+    PerOrder,
+    PerRoundTrip,
+    PerShare,
+    Since,
+    SlippageBps,
+    Strategies,
+    Until,
+    amount_of,
+    costs_of,
+    day_of,
+    desk_parameters,
+    market_named,
+    names_in,
+    survivorship,
+)
+from closebell.cli.strategy_file import read_strategy
+from closebell.model.errors import ClosebellError, ConfigurationError
+from closebell.strategies import Strategy
+
+Folder = Annotated[Path, typer.Option("--out", help="Folder that keeps the seal, the count of trials and the results.")]
+OwnFile = Annotated[Path | None, typer.Option("--strategy-file", help="A Python file of yours; --strategies may name it.")]
+OpenHoldout = Annotated[bool, typer.Option("--open-holdout", help="Judge the sealed sessions too: possible once.")]
+Grid = Annotated[int, typer.Option(help="Stops, and targets, that the sensitivity looks at: 1, 3 or 5.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+
+
+@app.command(name="validate")
+def validate_configuration(
+    bars: Bars, out: Folder, strategies: Strategies = "", since: Since = None, until: Until = None, cash: Cash = "100000",
+    config: Config = None, slippage_bps: SlippageBps = "5", commission_per_share: PerShare = "0",
+    commission_per_order: PerOrder = "0", commission_per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1",
+    strategy_file: OwnFile = None, open_holdout: OpenHoldout = False, grid: Grid = 3, seed: Seed = 7,
+) -> None:
+    """Judge a configuration by sessions it was not chosen on. Status 1 when a red flag stands."""
+    console = Console(highlight=False)
+    try:
+        if grid not in GRID_COUNTS:
+            raise ConfigurationError(f"--grid is {grid}: write {', '.join(map(str, GRID_COUNTS))}")
+        costs = costs_of(slippage_bps, commission_per_share, commission_per_order, commission_per_round_trip, capacity)
+        own = read_strategy(strategy_file) if strategy_file else None
+        with _registered(own):
+            folder, found = ValidationFolder(out), market_named(bars, costs)
+            names = names_in(strategies) or ((own.name,) if own else ())
+            request = ValidationRequest(
+                terms=TrialTerms(found.market, costs, amount_of("--cash", cash)),
+                parameters=desk_parameters(found, config, names),
+                first=day_of(since), last=day_of(until), grid_count=grid, seed=seed,
+                opens_at=SystemClock().now() if open_holdout else None,
+            )  # fmt: skip
+            with _told(console) as done:
+                validation = validate(request, folder, done)
+        judged = flags(validation)
+        folder.write(validation_files(validation, judged))
+    except ClosebellError as error:
+        fail(error)
+    show_verdict(console, validation, judged)
+    for warning in survivorship(found.market):
+        console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True)
+    console.print(f"written to {out}")
+    if is_refused(judged):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _registered(own: Strategy | None) -> Iterator[None]:
+    """Let a strategy of the user's vote as if it were registered. Raises ConfigurationError when its name is taken."""
+    known = registry.STRATEGIES
+    if own is not None:
+        if own.name in known:
+            raise ConfigurationError(f"a strategy {own.name!r} exists already: give yours another NAME")
+        registry.STRATEGIES = MappingProxyType({**known, own.name: own})
+    try:
+        yield
+    finally:
+        registry.STRATEGIES = known
+
+
+@contextmanager
+def _told(console: Console) -> Iterator[TellDone]:
+    """A bar that shows how many backtests are done and how long the rest will take."""
+    columns = (TextColumn("validating"), BarColumn(), MofNCompleteColumn(), TextColumn("backtests"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("validating", total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+def show_verdict(console: Console, found: Validation, judged: list[VerdictFlag]) -> None:
+    """Each question with its number, its limit and its colour, then what stands."""
+    split = found.split
+    sealed = f"opened {found.seal.opened_at:%Y-%m-%d %H:%M} UTC" if found.seal.opened_at else "sealed"
+    console.print(
+        f"[bold]{escape(found.label)}[/bold]: train {split.train}, validation {split.validation}, holdout {split.holdout} "
+        f"({sealed}); {len(found.trials)} trials, {found.luck.trials_ever_count} ever",
+        soft_wrap=True,
+    )
+    table = Table(box=None, pad_edge=False)
+    for title in ("question", "number", "limit", "verdict", "note"):
+        table.add_column(title, justify="right" if title in {"number", "limit"} else "left")
+    for flag in judged:
+        verdict = f"[{_STYLES[flag.colour]}]{flag.colour}[/]"
+        limit = f"{flag.comparison} {_number(flag, flag.limit)}"
+        table.add_row(flag.question, _number(flag, flag.value), limit, verdict, escape(flag.note))
+    console.print(table)
+    red, amber = (sum(flag.colour is colour for flag in judged) for colour in (Colour.RED, Colour.AMBER))
+    console.print("[green]passed[/green]" if not red else f"[red]refused[/red]: {red} red", f"and {amber} amber" if amber else "")
+
+
+_STYLES = {Colour.GREEN: "green", Colour.AMBER: "yellow", Colour.RED: "red"}
+
+
+def _number(flag: VerdictFlag, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2%}" if flag.is_frac else f"{value:.2f}"

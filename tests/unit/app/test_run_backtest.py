@@ -1,0 +1,112 @@
+"""A point of a sweep in the archive is traded once, by the code that planned it."""
+
+import json
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from closebell.app.run_backtest import RunBacktest
+from closebell.backtest.sweep import SweepPoint, grid_points, read_axes
+from closebell.backtest.sweep_archive import ArchivedSweeps, FannedOut, put_ground, put_points
+from closebell.backtest.sweep_pool import SweepGround
+from closebell.backtest.sweep_search import ground_sha256
+from closebell.backtest.sweep_store import key_of
+from closebell.model.errors import ConfigurationError, DataError
+from closebell.simulation.bar_market import BarMarket, hours_of
+from closebell.simulation.memory_archive import MemoryArchive
+from closebell.simulation.trading_floor import ExchangeOptions
+from tests.unit.backtest.markets import CALENDAR, parameters_of, seeded_panel
+
+PANEL = seeded_panel(7, 60, 4)
+BASE = parameters_of(PANEL, "mean_reversion", "sma_cross")
+DAYS = PANEL.sessions.astype(object)
+POINTS = grid_points(read_axes(["exits.stop_loss_frac=0.01,0.05"], BASE), BASE)
+
+
+def ground() -> SweepGround:
+    """Splits, a volatility index, costs, and a symbol whose bars have the close alone."""
+    opens = PANEL.open.copy()
+    opens[:, 1] = np.nan
+    market = BarMarket(
+        replace(PANEL, open=opens), hours_of(CALENDAR, PANEL), splits={PANEL.symbols[0]: {DAYS[55]: 2.0}},
+        spread_frac=Decimal("0.001"), volatility_closes={DAYS[40]: Decimal("12.5")}, label="made up",
+    )  # fmt: skip
+    options = ExchangeOptions(cash_usd=Decimal(50_000), commission_an_order_usd=Decimal("2.5"))
+    return SweepGround(market, options, DAYS[51], DAYS[59])
+
+
+def archived(points: list[SweepPoint]) -> tuple[MemoryArchive, list[dict[str, object]]]:
+    archive = MemoryArchive()
+    sweep = put_ground(archive, ground())
+    desks = {key_of(point, sweep): point.parameters for point in points if point.parameters}
+    content = archive.get(put_points(archive, sweep, desks))
+    assert content is not None
+    return archive, json.loads(content)
+
+
+def test_a_point_gives_what_it_gives_without_the_archive() -> None:
+    archive, tasks = archived(POINTS)
+    run = RunBacktest(archive, ArchivedSweeps(archive, CALENDAR))
+    for task, point in zip(tasks, POINTS, strict=True):
+        found = archive.get(run(task)["result"])
+        assert found is not None
+        assert point.parameters is not None
+        assert json.loads(found) == json.loads(json.dumps(ground()(point.parameters)))
+
+
+def test_a_second_delivery_trades_nothing() -> None:
+    archive, tasks = archived(POINTS)
+    traded = []
+    run = RunBacktest(archive, lambda task: traded.append(task) or b"{}")  # type: ignore[func-returns-value]  # counts the calls
+    assert run(tasks[0]) == run(tasks[0])
+    assert len(traded) == 1
+
+
+def test_a_sweep_planned_by_other_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    archive, tasks = archived(POINTS)
+    monkeypatch.setattr("closebell.backtest.sweep_search.code_sha256", lambda: "other code")
+    with pytest.raises(DataError, match="planned by other code"):
+        RunBacktest(archive, ArchivedSweeps(archive, CALENDAR))(tasks[0])
+
+
+def test_a_configuration_that_is_not_the_points_is_refused() -> None:
+    archive, tasks = archived(POINTS)
+    with pytest.raises(DataError, match="not the one that its configuration makes"):
+        RunBacktest(archive, ArchivedSweeps(archive, CALENDAR))({**tasks[0], "parameters": tasks[1]["parameters"]})
+
+
+@dataclass
+class MachineHere:
+    """Implements `SweepMachine`: the runs one after the other, the first of them failing."""
+
+    archive: MemoryArchive
+
+    def start(self, points: str) -> str:
+        content = self.archive.get(points)
+        assert content is not None
+        run = RunBacktest(self.archive, ArchivedSweeps(self.archive, CALENDAR))
+        for task in json.loads(content)[1:]:
+            run(task)
+        return "the run"
+
+    def outcome(self, run: str) -> str | None:
+        return "SUCCEEDED"
+
+
+def test_what_was_fanned_out_comes_back_and_what_failed_is_said() -> None:
+    archive = MemoryArchive()
+    desks = {key_of(point, ground_sha256(ground())): point.parameters for point in POINTS if point.parameters}
+    results = {traded.key: traded.outcome for traded in FannedOut(ground(), archive, MachineHere(archive)).run(desks)}
+    failed, done = desks
+    assert results[failed] == "it failed in AWS; the run says why (SUCCEEDED)"
+    assert results[done] == json.loads(json.dumps(ground()(desks[done])))
+
+
+def test_an_event_of_something_else_and_a_sweep_that_is_not_there_are_refused() -> None:
+    run = RunBacktest(MemoryArchive(), ArchivedSweeps(MemoryArchive(), CALENDAR))
+    with pytest.raises(ConfigurationError, match="no point of a sweep"):
+        run({"market": "us_equity"})
+    with pytest.raises(DataError, match="the archive has no sweep"):
+        run({"sweep_sha256": "0" * 64, "point_sha256": "1" * 64, "parameters": BASE})

@@ -1,0 +1,112 @@
+"""Stresses do what their names say, and a cut market has nothing after the cut."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from closebell.app.evidence import SessionPair
+from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.run import Costs
+from closebell.backtest.sensitivity import Sensitivity
+from closebell.backtest.splits import FoldRows, SessionSpan
+from closebell.backtest.stress import CRASHES, MISSING_FRAC, DelayedEvidence, crashes, missing_bars, stressed
+from closebell.backtest.trials import TrialTerms, run_trial
+from closebell.backtest.walk_forward import walk_forward
+from closebell.model.instruments import Market
+from closebell.model.panel import BarPanel
+from closebell.simulation.bar_market import BarMarket, hours_of
+from tests.unit.backtest.markets import CALENDAR, market_of, parameters_of, seeded_panel
+
+
+def days_of(panel: BarPanel) -> list[date]:
+    found: list[date] = panel.sessions.astype(object).tolist()
+    return found
+
+
+def test_late_evidence_is_the_evening_befores_scores_with_todays_everything_else() -> None:
+    panel = seeded_panel(21, 60, 3)
+    market, parameters = market_of(panel), parameters_of(panel, "rsi", "sma_cross")
+    hours = market.sessions(Market.US_EQUITY)
+    pair = SessionPair(hours[55], hours[56], tuple(days_of(panel)[:56]))
+    on_time = KnownEvidence(market, parameters).read(Market.US_EQUITY, parameters, pair)
+    late = DelayedEvidence(market, parameters).read(Market.US_EQUITY, parameters, pair)
+    for name, scores in on_time.scores.items():
+        assert np.array_equal(late.scores[name][55], scores[54], equal_nan=True)
+    assert (late.regime, late.problems, late.bars_sha256) == (on_time.regime, on_time.problems, on_time.bars_sha256)
+
+
+def test_doubled_costs_cost_double_and_two_percent_of_bars_are_missing_a_month_at_a_time() -> None:
+    panel = seeded_panel(22, 300, 4)
+    costs = Costs(slippage_bps=Decimal(5), commission_an_order_usd=Decimal(1))
+    terms = TrialTerms(market_of(panel, f"{costs.spread_frac}"), costs, Decimal(100_000))
+    parameters, span = parameters_of(panel, "momentum"), SessionSpan(days_of(panel)[250], days_of(panel)[-1])
+    plain = run_trial("plain", terms, parameters, span)
+    doubled, late, holed = stressed(terms, parameters, span, seed=1)
+    assert doubled.summary["cost_usd"] == pytest.approx(2 * plain.summary["cost_usd"], rel=0.15)
+    assert len({plain.summary["trades_sha256"], late.summary["trades_sha256"], holed.summary["trades_sha256"]}) == 3
+
+
+def test_missing_bars_leave_the_regimes_symbol_alone_and_are_drawn_by_the_seed() -> None:
+    panel = seeded_panel(23, 1000, 10)
+    unknown = missing_bars(panel, "S03", seed=1)
+    assert unknown.mean() == pytest.approx(MISSING_FRAC, rel=0.15)
+    assert not unknown[:, 3].any()
+    assert np.array_equal(unknown, missing_bars(panel, "S03", seed=1))
+    assert not np.array_equal(unknown, missing_bars(panel, "S03", seed=2))
+
+
+def test_a_market_cut_after_a_date_has_nothing_of_later_and_stays_close_only() -> None:
+    panel = seeded_panel(24, 60, 2)
+    blank = np.full(panel.close.shape, np.nan)
+    panel = replace(panel, open=blank, high=blank, low=blank)
+    days = days_of(panel)
+    whole = BarMarket(
+        panel, hours_of(CALENDAR, panel), splits={"S00": {days[10]: 2.0, days[50]: 3.0}},
+        volatility_closes={day: Decimal(20) for day in days}, spread_frac=Decimal("0.001"),
+    )  # fmt: skip
+    cut = whole.altered(until=days[30])
+    assert days_of(cut.panel) == days[:31]
+    assert [split.ex_session for split in cut.splits("S00")] == [days[10]]
+    assert max(cut.volatility_index()) == days[30]
+    assert len(cut.prints("S00", days[20])) == 1
+    assert cut.prints("S00", days[20]) == whole.prints("S00", days[20])
+    assert {asset.spread_frac for asset in cut.assets()} == {Decimal("0.001")}
+    assert {asset.spread_frac for asset in whole.altered(spread_frac=Decimal("0.002")).assets()} == {Decimal("0.002")}
+
+
+def test_crashes_are_told_where_the_sessions_cover_them() -> None:
+    first = CRASHES["2020"].first - timedelta(days=10)
+    days = [first + timedelta(days=count) for count in range(80)]
+    returns = np.array([-0.01 if CRASHES["2020"].first <= day <= CRASHES["2020"].last else 0.02 for day in days])
+    (crash,) = crashes(returns, days)
+    inside = (CRASHES["2020"].last - CRASHES["2020"].first).days + 1
+    assert crash.return_frac == pytest.approx(0.99**inside - 1)
+    assert crash.drawdown_frac_max == pytest.approx(1 - 0.99**inside)
+    assert crashes(returns[20:], days[20:]) == []
+
+
+def test_a_peak_is_told_from_a_plateau() -> None:
+    plateau = np.full((3, 3), 0.9)
+    plateau[1, 1] = 1.0
+    peak = np.zeros((3, 3))
+    peak[0, 2] = 1.0
+    fracs = (0.01, 0.02, 0.04)
+    assert Sensitivity(fracs, fracs, plateau).neighbours_ratio == pytest.approx(0.9)
+    assert Sensitivity(fracs, fracs, peak).neighbours_ratio == 0.0
+    assert Sensitivity(fracs, fracs, peak).best == (0, 2)
+    assert Sensitivity(fracs, fracs, -plateau).neighbours_ratio == 0.0
+    assert Sensitivity(fracs[:1], fracs[:1], plateau[:1, :1]).neighbours_ratio is None
+
+
+def test_a_walk_forward_earns_what_came_after_each_choice() -> None:
+    days = [date(2020, 1, 1) + timedelta(days=count) for count in range(9)]
+    wiggle = np.tile([0.01, -0.01, 0.0], 3)
+    returns = np.column_stack([wiggle + np.repeat([0.02, -0.02, 0.0], 3), wiggle + np.repeat([0.0, 0.01, 0.005], 3)])
+    rows = [FoldRows(slice(0, 3), slice(3, 6)), FoldRows(slice(3, 6), slice(6, 9))]
+    walked = walk_forward(("early", "late"), returns, days, rows)
+    assert [fold.chosen for fold in walked.folds] == ["early", "late"]
+    assert walked.returns.tolist() == [*returns[3:6, 0], *returns[6:9, 1]]
+    assert walked.folds[1].out_of_sample == SessionSpan(days[6], days[8])

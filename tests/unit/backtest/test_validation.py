@@ -1,0 +1,143 @@
+"""What a validation must do: refuse noise, pass an edge, never look at the holdout, open it once."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import closebell.strategies
+from closebell.backtest.run import Costs
+from closebell.backtest.splits import SessionSpan
+from closebell.backtest.trials import AS_CONFIGURED, TrialResult, TrialTerms, all_trials, exit_grid, trial_sha256
+from closebell.backtest.validation import Validation, ValidationRequest, validate
+from closebell.backtest.validation_files import validation_files
+from closebell.backtest.validation_folder import ValidationFolder
+from closebell.backtest.verdict import Colour, flags, is_refused
+from closebell.model.errors import ConfigurationError
+from closebell.model.instruments import Market
+from closebell.model.panel import FIELDS, BarPanel, Matrix
+from closebell.strategies import Strategy
+from tests.unit.backtest.markets import market_of, parameters_of, seeded_panel
+
+AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
+COSTS = Costs(slippage_bps=Decimal(5))
+NOISE = ("coin_1", "coin_2", "coin_3")
+RISEN_SESSIONS = 5
+
+
+def coin(seed: int) -> Callable[[BarPanel], Matrix]:
+    """Scores that know nothing."""
+    return lambda panel: np.clip(np.random.default_rng(seed).normal(0.0, 0.6, panel.close.shape), -1.0, 1.0)
+
+
+def drift(panel: BarPanel) -> Matrix:
+    """What rose in the last five sessions goes on."""
+    scores = np.full(panel.close.shape, np.nan)
+    scores[RISEN_SESSIONS:] = np.clip((panel.close[RISEN_SESSIONS:] / panel.close[:-RISEN_SESSIONS] - 1.0) / 0.02, -1.0, 1.0)
+    return scores
+
+
+@pytest.fixture(autouse=True)
+def invented_strategies(monkeypatch: pytest.MonkeyPatch) -> None:
+    invented = {name: Strategy(name, 2, coin(seed)) for seed, name in enumerate(NOISE)}
+    invented["drift"] = Strategy("drift", RISEN_SESSIONS + 1, drift)
+    monkeypatch.setattr(closebell.strategies, "STRATEGIES", MappingProxyType(invented))
+
+
+@cache
+def drifting_panel() -> BarPanel:
+    """Prices that drift up, then down, for twenty sessions at a time, each symbol in its own time."""
+    plain = seeded_panel(11, 150, 4, volatility_frac=0.006)
+    sessions, symbols = np.indices(plain.close.shape)
+    direction = np.where((sessions + 7 * symbols) // 20 % 2, -1.0, 1.0)
+    factor = np.exp(np.cumsum(0.006 * direction, axis=0))
+    opens = plain.open * np.vstack([factor[:1], factor[:-1]])
+    closes = plain.close * factor
+    highs, lows = np.maximum(opens, closes) * 1.002, np.minimum(opens, closes) * 0.998
+    opens, highs, lows, closes = (np.round(prices, 2) for prices in (opens, highs, lows, closes))
+    return BarPanel(plain.sessions, plain.symbols, opens, highs, lows, closes, plain.volume)
+
+
+def request_of(panel: BarPanel, *strategies: str, grid_count: int = 1, opens_at: datetime | None = None) -> ValidationRequest:
+    return ValidationRequest(
+        TrialTerms(market_of(panel, f"{COSTS.spread_frac}"), COSTS, Decimal(100_000)), parameters_of(panel, *strategies),
+        grid_count=grid_count, opens_at=opens_at,
+    )
+
+
+def colours(found: Validation) -> dict[str, Colour]:
+    return {flag.question: flag.colour for flag in flags(found)}
+
+
+def test_a_planted_edge_passes_and_its_holdout_confirms_it(tmp_path: Path) -> None:
+    folder = ValidationFolder(tmp_path)
+    found = validate(request_of(drifting_panel(), "drift", grid_count=3, opens_at=AT), folder)
+    judged = flags(found)
+    assert not is_refused(judged), [flag for flag in judged if flag.colour is Colour.RED]
+    assert found.holdout is not None
+    assert found.holdout.summary["total_return_frac"] > 0
+    assert found.seal.opened_at == AT
+    files = validation_files(found, judged)
+    document = json.loads(files["validation.json"])
+    assert document["is_refused"] is False
+    assert document["luck"]["trials_ever_count"] == len(found.trials) == 9
+    with Image.open(BytesIO(files["sensitivity.png"])) as image:
+        assert image.format == "PNG"
+
+
+def test_a_family_of_pure_noise_is_refused(tmp_path: Path) -> None:
+    found = validate(request_of(seeded_panel(12, 150, 4), *NOISE), ValidationFolder(tmp_path))
+    seen = colours(found)
+    assert seen["skill, not luck: deflated Sharpe"] is Colour.RED
+    assert seen["any trial better than cash: SPA p-value"] is Colour.RED
+    assert is_refused(flags(found))
+    assert [trial.name for trial in found.trials] == [AS_CONFIGURED, *NOISE, "2 of 3 votes", "3 of 3 votes"]
+
+
+def test_nothing_of_the_holdout_is_seen_until_it_is_opened_and_then_once(tmp_path: Path) -> None:
+    panel = seeded_panel(13, 110, 2)
+    sealed = validate(request_of(panel, "drift"), ValidationFolder(tmp_path / "one"))
+    row = int(np.searchsorted(panel.sessions, np.datetime64(sealed.split.holdout.first)))
+    changed = {field: getattr(panel, field).copy() for field in FIELDS}
+    for field in FIELDS:
+        changed[field][row:] *= 3.0
+    other = replace(panel, **changed)
+    again = validate(request_of(other, "drift"), ValidationFolder(tmp_path / "two"))
+    assert flags(again) == flags(sealed)
+    assert again.seal.bars_sha256 != sealed.seal.bars_sha256
+    opened = validate(request_of(panel, "drift", opens_at=AT), ValidationFolder(tmp_path / "one"))
+    assert opened.luck.trials_ever_count == sealed.luck.trials_ever_count
+    assert [flag for flag in flags(opened) if not flag.question.startswith("holdout")] == flags(sealed)
+    with pytest.raises(ConfigurationError, match="it is opened once"):
+        validate(request_of(panel, "drift", opens_at=AT), ValidationFolder(tmp_path / "one"))
+
+
+def test_a_strategy_whose_code_was_changed_is_another_trial() -> None:
+    request = request_of(seeded_panel(13, 20, 2), "coin_1")
+    hours = request.terms.market.sessions(Market.US_EQUITY)
+    span = SessionSpan(hours[0].session, hours[9].session)
+    trial = TrialResult("as it was", request.parameters, np.array([0.01, 0.02]), {}, np.array([5.0]))
+    digests = [
+        trial_sha256(request.terms, trial._replace(name=name, returns=np.array([0.01, second])), span)
+        for name, second in (("as it was", 0.02), ("renamed", 0.02), ("as it was", 0.03))
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_each_different_configuration_is_one_trial_and_the_grid_reaches_from_half_to_double() -> None:
+    parameters = parameters_of(seeded_panel(14, 10, 2), *NOISE)
+    grid = exit_grid(parameters, 3)
+    assert [[float(point.exits.stop_loss_frac) for point in row] for row in grid] == [[0.015] * 3, [0.03] * 3, [0.06] * 3]
+    assert [float(point.exits.take_profit_frac) for point in grid[0]] == [0.04, 0.08, 0.16]
+    named = all_trials(parameters, grid)
+    assert len(named) == 1 + 3 + 2 + 8
+    assert list(named)[0] == AS_CONFIGURED

@@ -1,0 +1,120 @@
+"""Each flag by its own number: what is red refuses, what is amber does not."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from closebell.backtest.sensitivity import Sensitivity
+from closebell.backtest.splits import SessionSpan, anchored_folds, rolling_folds, split_sessions
+from closebell.backtest.stress import CrashResult
+from closebell.backtest.summary import Floats, sharpe_annual
+from closebell.backtest.trials import AS_CONFIGURED, TrialResult
+from closebell.backtest.validation import LuckMeasures, Validation, matrix_of
+from closebell.backtest.validation_folder import HoldoutSeal
+from closebell.backtest.validation_statistics import Overfitting, deepest_drawdown_frac, total_return_frac
+from closebell.backtest.verdict import Colour, flags, is_refused
+from closebell.backtest.walk_forward import walk_forward
+from closebell.model.parameters import ParameterSet
+from tests.unit.backtest.markets import parameters_of, seeded_panel
+
+DAYS = [date(2020, 1, 1) + timedelta(days=count) for count in range(125)]
+SKILL = LuckMeasures(3, 0.5, 0.99, Overfitting(0.1, 0.0, 3), 0.01, np.array([0.1]), np.array([0.1]))
+ENSEMBLE = "ensemble's Sharpe against the best single's"
+
+
+def parameters() -> ParameterSet:
+    return parameters_of(seeded_panel(1, 2, 2), "rsi", "macd")
+
+
+def trial_of(name: str, returns: Floats, pnl_usd: Floats | None = None) -> TrialResult:
+    pnl = np.array([30.0, -10.0]) if pnl_usd is None else pnl_usd
+    summary = {
+        "total_return_frac": total_return_frac(returns), "gross_total_return_frac": 0.5, "trades_count": len(pnl),
+        "sharpe_annual_ratio": sharpe_annual(returns), "drawdown_frac_max": deepest_drawdown_frac(returns),
+        "win_rate_frac": float(np.mean(pnl > 0)),
+    }  # fmt: skip
+    return TrialResult(name, parameters(), returns, summary, pnl)
+
+
+def rising(step_frac: float) -> Floats:
+    """A hundred sessions that go up by a step more than they go down."""
+    return np.where(np.arange(100) % 2, -0.01, 0.01) + step_frac
+
+
+def validation_of(*trials: TrialResult) -> Validation:
+    split, returns, names = split_sessions(DAYS), matrix_of(list(trials)), [trial.name for trial in trials]
+    plateau = Sensitivity((0.02, 0.04), (0.05, 0.1), np.ones((2, 2)))
+    first, last = split.holdout
+    seal = HoldoutSeal(first_session=first, last_session=last, bars_sha256="", configuration_sha256="")
+    return Validation(
+        label="days", split=split, seal=seal, days=DAYS[:100], train_count=75, trials=list(trials), luck=SKILL,
+        anchored=walk_forward(names, returns, DAYS, anchored_folds(100)),
+        rolling=walk_forward(names, returns, DAYS, rolling_folds(100)),
+        sensitivity=plateau, stresses=[], crashes=[], holdout=None,
+    )  # fmt: skip
+
+
+def good() -> Validation:
+    return validation_of(trial_of(AS_CONFIGURED, rising(0.002)), trial_of("rsi", rising(0.001)), trial_of("macd", rising(0.0015)))
+
+
+def colour(found: Validation, question: str) -> Colour:
+    (flag,) = [flag for flag in flags(found) if flag.question == question]
+    return flag.colour
+
+
+def test_what_is_good_in_everything_is_green_in_everything() -> None:
+    assert {flag.colour for flag in flags(good())} == {Colour.GREEN}
+    assert not is_refused(flags(good()))
+
+
+def test_where_there_is_one_trial_nothing_was_chosen_and_nothing_is_asked_about_the_choice() -> None:
+    alone = replace(validation_of(trial_of(AS_CONFIGURED, rising(0.002))), luck=SKILL._replace(overfitting=None))
+    assert not is_refused(flags(alone))
+    assert not {"overfitted: PBO", ENSEMBLE} & {flag.question for flag in flags(alone)}
+
+
+@pytest.mark.parametrize(("step_frac", "expected"), [(0.002, Colour.GREEN), (0.00195, Colour.AMBER), (0.0015, Colour.RED)])
+def test_an_ensemble_below_the_best_single_is_red_and_amber_when_near(step_frac: float, expected: Colour) -> None:
+    found = validation_of(trial_of(AS_CONFIGURED, rising(step_frac)), trial_of("rsi", rising(0.002)))
+    assert colour(found, ENSEMBLE) is expected
+
+
+@pytest.mark.parametrize(
+    ("measures", "question", "expected"),
+    [
+        ({"deflated_sharpe_frac": 0.9}, "skill, not luck: deflated Sharpe", Colour.RED),
+        ({"deflated_sharpe_frac": None}, "skill, not luck: deflated Sharpe", Colour.RED),
+        ({"overfitting": Overfitting(0.6, 0.3, 3)}, "overfitted: PBO", Colour.RED),
+        ({"overfitting": Overfitting(0.6, 0.01, 3)}, "overfitted: PBO", Colour.AMBER),
+        ({"overfitting": None}, "overfitted: PBO", Colour.RED),
+        ({"superior_p_frac": 0.2}, "any trial better than cash: SPA p-value", Colour.RED),
+        ({"bootstrapped_drawdowns_frac": np.array([0.4])}, "drawdown, bootstrapped, 95 of 100", Colour.AMBER),
+        ({"reordered_drawdowns_frac": np.array([0.4])}, "drawdown, trades reordered, 95 of 100", Colour.AMBER),
+    ],
+)
+def test_a_measure_beyond_its_limit_is_flagged(measures: dict[str, Any], question: str, expected: Colour) -> None:
+    found = replace(good(), luck=SKILL._replace(**measures))
+    assert colour(found, question) is expected
+    assert is_refused(flags(found)) is (expected is Colour.RED)
+
+
+def test_losses_deep_falls_and_a_poor_win_rate_are_red() -> None:
+    falling = np.concatenate([np.full(50, 0.01), np.full(50, -0.02)])
+    found = validation_of(trial_of(AS_CONFIGURED, falling, np.array([10.0, -30.0, -30.0])))
+    for question in ("return after costs", "Sharpe, annual", "deepest drawdown", "win rate", "walk-forward return, anchored",
+                     "walk-forward return, rolling"):  # fmt: skip
+        assert colour(found, question) is Colour.RED, question
+
+
+def test_a_peak_a_crash_and_a_losing_holdout_refuse_and_a_stress_warns() -> None:
+    span = SessionSpan(DAYS[0], DAYS[9])
+    peak = replace(good(), sensitivity=Sensitivity((0.02,), (0.05, 0.1), np.array([[1.0, 0.1]])))
+    crashed = replace(good(), crashes=[CrashResult("2008", span, -0.35, 0.35)])
+    lost = replace(good(), holdout=trial_of("holdout", rising(-0.001)))
+    stressed = replace(good(), stresses=[trial_of("doubled costs", rising(-0.001))])
+    assert [is_refused(flags(found)) for found in (peak, crashed, lost, stressed)] == [True, True, True, False]
+    assert colour(stressed, "return with doubled costs") is Colour.AMBER

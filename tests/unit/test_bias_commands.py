@@ -1,0 +1,122 @@
+"""`closebell lookahead` and `closebell warmup`, on registered strategies and on a file of the user's."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from closebell import cli
+from tests.style.test_readme import block
+
+LEAK = """
+import numpy as np
+NAME = "prophet"
+LOOKBACK_SESSIONS = 1
+def scores(panel):
+    score = np.full_like(panel.close, np.nan)
+    score[:-1] = np.sign(panel.close[1:] - panel.close[:-1])
+    return score
+"""
+
+
+def run(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(cli.app, list(words), env={"COLUMNS": "200"})
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the real prices, which take a second to read."""
+    monkeypatch.setattr(cli.bias_commands, "real_panels", lambda calendar, length: {})
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "my_strategy.py"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("command", ["lookahead", "warmup"])
+def test_everything_registered_passes(command: str) -> None:
+    code, told = run(command, "--cuts", "8")
+    assert code == 0, told
+    for subject in ("strategy sma_cross", "strategy momentum", "indicator atr", "regime trend"):
+        assert f"{subject} " in told
+    assert "real to December 2018" in told
+    assert "failed" not in told
+
+
+@pytest.mark.parametrize("command", ["lookahead", "warmup"])
+def test_the_readmes_strategy_passes(command: str, tmp_path: Path) -> None:
+    code, told = run(command, "--strategy", written(tmp_path, block("python")))
+    assert code == 0, told
+    assert "strategy drift" in told
+
+
+def test_a_leak_is_shown_with_its_first_difference_and_status_1(tmp_path: Path, quick: None) -> None:
+    code, told = run("lookahead", "--strategy", written(tmp_path, LEAK))
+    assert code == 1
+    assert "5 failed" in told
+    assert "prophet prefix: T0 2014-03-03 is" in told
+    assert "and unknown from the bars up to 2014-03-03 (panel 'trends')" in told
+
+
+def test_a_look_back_that_is_too_short_is_shown(tmp_path: Path, quick: None) -> None:
+    text = block("python").replace("LOOKBACK_SESSIONS = 21", "LOOKBACK_SESSIONS = 14")
+    code, told = run("warmup", "--strategy", written(tmp_path, text))
+    assert code == 1
+    assert "history x1: T0" in told
+    assert "from 14 sessions of history" in told
+    assert "history x1.5" not in told, "21 sessions are enough"
+
+
+def test_a_long_look_back_gets_longer_panels(tmp_path: Path, quick: None) -> None:
+    text = block("python").replace("LOOKBACK_SESSIONS = 21", "LOOKBACK_SESSIONS = 300")
+    code, told = run("warmup", "--strategy", written(tmp_path, text), "--cuts", "8")
+    assert code == 1, "it knows after 21 bars and says 300"
+    assert "panels of 660 sessions" in told
+    assert "before the symbol has had 300 bars" in told
+
+
+@pytest.mark.parametrize("command", ["lookahead", "warmup"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("NAME = ", "cannot be run: SyntaxError"),
+        ("import nowhere_to_be_found", "cannot be run: ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
+        (LEAK.replace("NAME", "TITLE"), 'has no NAME: write NAME = "my_strategy"'),
+        (LEAK.replace("LOOKBACK_SESSIONS = 1", "LOOKBACK_SESSIONS = 0"), "has 0 as LOOKBACK_SESSIONS"),
+        (LEAK.replace("LOOKBACK_SESSIONS = 1", ""), "has None as LOOKBACK_SESSIONS"),
+        (LEAK.replace("def scores", "def score"), "has no function scores(panel)"),
+        (LEAK.replace("return score", "return score[1:]"), "sessions x 6 symbols: it has to be ("),
+        (LEAK.replace("return score", "return score * 2"), "strategy prophet scores"),
+        (LEAK.replace("return score", "return panel.price"), "AttributeError: 'BarPanel' object has no attribute 'price'"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_without_a_traceback(
+    command: str, text: str, words: str, tmp_path: Path, quick: None
+) -> None:
+    code, told = run(command, "--strategy", written(tmp_path, text))
+    assert code == 1
+    assert told.startswith("closebell: ")
+    assert words in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("name", ["nowhere.py", "."])
+def test_a_missing_file_is_told(name: str, tmp_path: Path) -> None:
+    code, told = run("lookahead", "--strategy", str(tmp_path / name))
+    assert code == 1
+    assert "is no file: name a Python file with NAME, LOOKBACK_SESSIONS and scores(panel)" in told
+
+
+def test_a_file_that_is_no_python_is_told(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text(LEAK)
+    assert "is no Python file: its name has to end in .py" in run("lookahead", "--strategy", str(notes))[1]
+
+
+def test_a_failing_line_of_the_users_is_named(tmp_path: Path, quick: None) -> None:
+    told = run("lookahead", "--strategy", written(tmp_path, LEAK.replace("return score", "return score / panel.price")))[1]
+    assert "(line 8: return score / panel.price)" in told
