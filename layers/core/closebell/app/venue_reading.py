@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 
 from pydantic import BaseModel
 
@@ -30,6 +31,10 @@ class VenueReading:
     positions: tuple[VenuePosition, ...]
     activities: tuple[VenueFill | CashActivity, ...]
 
+    @cached_property
+    def position_of(self) -> dict[str, VenuePosition]:
+        """The positions by symbol."""
+        return {position.symbol: position for position in self.positions}
 
     @property
     def records(self) -> tuple[BaseModel, ...]:

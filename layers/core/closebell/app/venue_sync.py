@@ -145,7 +145,7 @@ class VenueSync:
 
     def venue_position(self, symbol: str) -> VenuePosition | None:
         """The broker's position in a symbol, as last read."""
-        return next((held for held in self.reading.positions if held.symbol == symbol), None)
+        return self.reading.position_of.get(symbol)
 
     def price_usd(self, symbol: str) -> Decimal | None:
         """What the broker values a share at; None when it holds none."""

@@ -2,7 +2,7 @@
 
 Nothing here decides or trades. What differs from the deployed desk is what stands behind the ports: the journal lies in memory,
 the broker is the simulated exchange in the same process, and evidence is computed once for all sessions. A reconciliation in
-which nothing can have changed is not run: the exchange's orders, fills and cancels tell when one can.
+which nothing can be found is not run: the exchange's orders, fills and prices tell when something can.
 """
 
 from bisect import bisect_left, bisect_right
@@ -18,7 +18,7 @@ from closebell.app.reconcile import Reconcile
 from closebell.app.review_performance import ReviewPerformance
 from closebell.app.runs import RunLog
 from closebell.app.trading_room import TradingRoom
-from closebell.model.broker import Side
+from closebell.model.broker import OrderClass, Side
 from closebell.model.decision import Decision
 from closebell.model.decision_document import DecisionDocument
 from closebell.model.errors import ConfigurationError
@@ -127,6 +127,7 @@ class BacktestDesk:
         self._options, self._evidence, self._version = options, evidence, code_version
         self.decisions = decisions or PlansOnly()
         self.halts_count = 0
+        self._seen_count = -1
         self.sessions: list[date] = []
         self.delisted: set[tuple[str, date]] = set()
 
@@ -157,7 +158,7 @@ class BacktestDesk:
 
     def _open(self, eve: date) -> None:
         """Put the desk up after the session before the first: read the broker once, decide."""
-        self.exchange = Exchange(self.market, _new_york(eve, time(16, 5)), self._options)
+        self.exchange = Exchange(self.market, new_york(eve, time(16, 5)), self._options)
         self.broker = SimulatedBroker(self.exchange)
         clock = ExchangeClock(self.exchange)
 
@@ -170,49 +171,59 @@ class BacktestDesk:
         self._generate = GenerateSignals(
             log("generate_signals"), self.journal, self.decisions, self._evidence, NoNews(), self.calendar, self._version
         )
-        self._run(self._reconcile, _new_york(eve, time(16, 10)))
-        self._run(self._generate, _new_york(eve, DECIDES_AT))
+        self._run(self._reconcile, new_york(eve, time(16, 10)))
+        self._run(self._generate, new_york(eve, DECIDES_AT))
 
     def _day(self, session: date, decides: bool) -> None:
-        self._resume(_new_york(session, time(8, 55)))
-        self._run(self._place_orders, _new_york(session, PLACES_AT))
+        self._resume(new_york(session, time(8, 55)))
+        self._run(self._place_orders, new_york(session, PLACES_AT))
         for at in self._reconcile_instants(session):
             self._run(self._reconcile, at)
         if decides:
-            self._run(self._generate, _new_york(session, DECIDES_AT))
+            self._run(self._generate, new_york(session, DECIDES_AT))
 
     def _reconcile_instants(self, session: date) -> Iterator[datetime]:
         """The schedule's instants at which something can be found; the review takes place on its way, after the close."""
-        review_at = _new_york(session, REVIEWS_AT)
+        review_at, until = new_york(session, REVIEWS_AT), new_york(session, RECONCILES_UNTIL)
         prints = self.market.print_instants(session)
-        closes_at = prints[-1]
-        at, seen_count, is_closed = _new_york(session, RECONCILES_FROM), -1, False
-        until = _new_york(session, RECONCILES_UNTIL)
+        at = new_york(session, RECONCILES_FROM)
         while at <= until:
             self.exchange.advance(at)
-            is_first_after_close = not is_closed and at >= min(closes_at, review_at)
-            is_closed |= is_first_after_close
-            if self.exchange.floor.changes_count != seen_count or is_first_after_close or at == review_at:
-                seen_count = self.exchange.floor.changes_count
+            if at == review_at or self._must_look():
+                self._seen_count = self.exchange.floor.changes_count
                 yield at
             if at == review_at:
                 self._run(self._review, at)
-            is_settled = seen_count == self.exchange.floor.changes_count and not self.exchange.has_pending
+            is_settled = self._seen_count == self.exchange.floor.changes_count and not self.exchange.has_pending
             at += RECONCILES_EVERY
             if is_settled:
                 at = min(max(at, _next_tick(prints, at)), review_at) if at <= review_at else until + RECONCILES_EVERY
+
+    def _must_look(self) -> bool:
+        """Whether a reconciliation can find something to do: an order or a holding has changed, or prices alone call for it.
+
+        They do where the day's loss has reached its limit, and where the desk itself watches a position's target because no
+        group of orders does.
+        """
+        floor = self.exchange.floor
+        if floor.changes_count != self._seen_count:
+            return True
+        lowest_usd = self.exchange.last_equity_usd() * (1 - self.parameters.limits.daily_loss_frac_max)
+        return self.exchange.equity_usd() <= lowest_usd or any(
+            not any(order.order_class == OrderClass.OCO for order in floor.orders.live(symbol)) for symbol in floor.book.holdings
+        )
 
     def _delist(self, session: date) -> None:
         """Pay out, at their last price, the shares of what has traded for the last time; the desk finds them sold."""
         for symbol in sorted(self.exchange.floor.book.holdings):
             last = self.market.last_session_of(symbol)
             if last is not None and last < session:
-                self._sell_all(symbol, _new_york(session, time(8, 50)))
+                self._sell_all(symbol, new_york(session, time(8, 50)))
                 self.delisted.add((symbol, session))
 
     def _close_out(self, session: date) -> None:
         """After the last session sell what is still held at its close, so that nothing is counted that was not paid for."""
-        at = _new_york(session, CLOSES_OUT_AT)
+        at = new_york(session, CLOSES_OUT_AT)
         for symbol in sorted(self.exchange.floor.book.holdings):
             self._sell_all(symbol, at)
         self._run(self._reconcile, at + RECONCILES_EVERY)
@@ -246,6 +257,6 @@ def _next_tick(prints: Sequence[datetime], at: datetime) -> datetime:
     return following if not late else following + (RECONCILES_EVERY - late)
 
 
-def _new_york(day: date, at: time) -> datetime:
+def new_york(day: date, at: time) -> datetime:
     """An instant by New York's wall clock."""
     return datetime.combine(day, at, Market.US_EQUITY.zone).astimezone(UTC)

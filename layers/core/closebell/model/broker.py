@@ -129,7 +129,12 @@ class VenueStatus(StrEnum):
     @property
     def is_terminal(self) -> bool:
         """Nothing but a late fill can follow."""
-        return self in {VenueStatus.FILLED, VenueStatus.CANCELED, VenueStatus.EXPIRED, VenueStatus.REJECTED, VenueStatus.REPLACED}
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset(
+    {VenueStatus.FILLED, VenueStatus.CANCELED, VenueStatus.EXPIRED, VenueStatus.REJECTED, VenueStatus.REPLACED}
+)
 
 
 class VenueOrder(Value):

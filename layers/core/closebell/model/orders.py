@@ -39,10 +39,11 @@ class OrderState(StrEnum):
     @property
     def is_in_flight(self) -> bool:
         """The broker may or may not have it: its exposure stays reserved and its symbol blocked."""
-        return self in {OrderState.INTENT, OrderState.SUBMITTING, OrderState.UNKNOWN, OrderState.QUARANTINED}
+        return self in _IN_FLIGHT
 
 
 _S = OrderState
+_IN_FLIGHT = frozenset({_S.INTENT, _S.SUBMITTING, _S.UNKNOWN, _S.QUARANTINED})
 _WORKING = frozenset({_S.ACCEPTED, _S.PARTIAL, _S.CANCEL_PENDING, _S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.REPLACED})
 
 NEXT_STATES: dict[OrderState, frozenset[OrderState]] = {

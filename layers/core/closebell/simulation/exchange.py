@@ -113,9 +113,8 @@ class Exchange:
             milestone = self._milestones[self._next_milestone]
             events.append((milestone.at, milestone.rank, len(events), milestone))
             self._next_milestone += 1
-        for symbol in self.floor.orders.live_symbols():
-            for seen in self.tape.seen(symbol, self.now, to):
-                events.append((seen.print.at, _PRINT, len(events), (symbol, seen)))
+        for symbol, seen in self.tape.seen(self.floor.orders.live_symbols(), self.now, to):
+            events.append((seen.print.at, _PRINT, len(events), (symbol, seen)))
         for due in [due for due in self._due if due.at <= to]:
             self._due.remove(due)
             events.append((due.at, _DUE, len(events), due))
@@ -256,9 +255,9 @@ class Exchange:
         """Stop or resume a symbol's trading: while halted it does not print and its orders queue."""
         symbol = self._asset(symbol).symbol
         if halted:
-            self.tape.stopped_at.setdefault(symbol, self.now)
+            self.tape.stop(symbol, self.now)
         else:
-            self.tape.stopped_at.pop(symbol, None)
+            self.tape.go_on(symbol)
 
     # --- reads
 

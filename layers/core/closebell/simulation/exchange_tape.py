@@ -1,7 +1,7 @@
 """The market as of an instant: sessions, prints, last prices and quotes, with nothing from the future in them."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from operator import attrgetter
@@ -91,10 +91,22 @@ class ExchangeTape:
         self.stopped_at: dict[str, datetime] = {}
         self._prints: dict[tuple[str, date], tuple[Print, ...]] = {}
         self._splits = {symbol: market.splits(symbol) for symbol in self.assets}
+        self._priced_at: datetime | None = None
+        self._prices: dict[str, Decimal | None] = {}
 
     def calendar(self, symbol: str) -> SessionCalendar:
         """The sessions `symbol` trades in."""
         return self.calendars[self.assets[symbol].market]
+
+    def stop(self, symbol: str, at: datetime) -> None:
+        """Show nothing of a symbol after `at`."""
+        self.stopped_at.setdefault(symbol, at)
+        self._prices.clear()
+
+    def go_on(self, symbol: str) -> None:
+        """Show a stopped symbol again, with what it printed meanwhile."""
+        self.stopped_at.pop(symbol, None)
+        self._prices.clear()
 
     def prints(self, symbol: str, session: date) -> tuple[Print, ...]:
         """A session's whole tape, kept for the next call."""
@@ -105,20 +117,25 @@ class ExchangeTape:
             self._prints[key] = self.market.prints(symbol, session)
         return self._prints[key]
 
-    def seen(self, symbol: str, after: datetime, until: datetime) -> Iterator[SeenPrint]:
-        """The prints of `after` < t <= `until` at which orders can trade: none while the symbol is halted."""
-        if symbol in self.stopped_at:
+    def seen(self, symbols: Iterable[str], after: datetime, until: datetime) -> Iterator[tuple[str, SeenPrint]]:
+        """The prints of `after` < t <= `until` at which orders in some symbols can trade: none while a symbol is halted."""
+        sessions_of = {market: calendar.touching(after, until) for market, calendar in self.calendars.items()}
+        for symbol in symbols:
+            for hours in sessions_of[self.assets[symbol].market]:
+                if symbol not in self.stopped_at:
+                    for seen in self._seen_in(symbol, hours.session, after, until):
+                        yield symbol, seen
+
+    def _seen_in(self, symbol: str, session: date, after: datetime, until: datetime) -> Iterator[SeenPrint]:
+        tape = self.prints(symbol, session)
+        first, last = bisect_right(tape, after, key=_PRINTED_AT), bisect_right(tape, until, key=_PRINTED_AT)
+        if first == last:
             return
-        for hours in self.calendar(symbol).touching(after, until):
-            tape = self.prints(symbol, hours.session)
-            first, last = bisect_right(tape, after, key=_PRINTED_AT), bisect_right(tape, until, key=_PRINTED_AT)
-            if first == last:
-                continue
-            halts = self.market.halts(symbol, hours.session)
-            for place in range(first, last):
-                if not any(begin <= tape[place].at < end for begin, end in halts):
-                    came_from = tape[place - 1].price_usd if place and tape[place].is_path else None
-                    yield SeenPrint(hours.session, tape[place], place == 0, place == len(tape) - 1, came_from)
+        halts = self.market.halts(symbol, session)
+        for place in range(first, last):
+            if not any(begin <= tape[place].at < end for begin, end in halts):
+                came_from = tape[place - 1].price_usd if place and tape[place].is_path else None
+                yield SeenPrint(session, tape[place], place == 0, place == len(tape) - 1, came_from)
 
     def session_prints(self, symbol: str, session: date, at: datetime) -> tuple[Print, ...]:
         """A session's prints up to `at`."""
@@ -149,7 +166,14 @@ class ExchangeTape:
         return factor
 
     def last_price_usd(self, symbol: str, at: datetime) -> Decimal | None:
-        """The price now: the last print, adjusted for splits since."""
+        """The price now: the last print, adjusted for splits since. Kept while it is asked for the same instant."""
+        if at != self._priced_at:
+            self._priced_at, self._prices = at, {}
+        if symbol not in self._prices:
+            self._prices[symbol] = self._price_usd(symbol, at)
+        return self._prices[symbol]
+
+    def _price_usd(self, symbol: str, at: datetime) -> Decimal | None:
         found = self.last_print(symbol, at)
         if found is None:
             return None

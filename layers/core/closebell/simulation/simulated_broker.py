@@ -38,6 +38,7 @@ class SimulatedBroker:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self._sent: dict[str, VenueFill | CashActivity] = {}
+        self._shown: dict[str, tuple[tuple[object, ...], VenueOrder]] = {}
 
     def clock(self) -> MarketClock:
         calendar, now = self.exchange.tape.calendars[Market.US_EQUITY], self.exchange.now
@@ -92,7 +93,15 @@ class SimulatedBroker:
 
     def open_orders(self) -> list[VenueOrder]:
         heads = {id(head): head for head in (order.parent or order for order in self.exchange.floor.orders.all_live())}
-        return [_venue_order(head) for head in sorted(heads.values(), key=attrgetter("submitted_at"))]
+        shown = {head.venue_order_id: self._as_shown(head) for head in sorted(heads.values(), key=attrgetter("submitted_at"))}
+        self._shown = shown
+        return [order for _, order in shown.values()]
+
+    def _as_shown(self, order: ExchangeOrder) -> tuple[tuple[object, ...], VenueOrder]:
+        """An order that rests is read in every run: it is shown as before until something of it has changed."""
+        state = _state_of(order)
+        before = self._shown.get(order.venue_order_id)
+        return before if before is not None and before[0] == state else (state, _venue_order(order))
 
     def every_order(self) -> list[VenueOrder]:
         return [_venue_order(order) for order in self.exchange.floor.orders.orders.values() if order.parent is None]
@@ -158,6 +167,21 @@ def _ticket(request: OrderRequest) -> OrderTicket:
         take_profit_usd=request.limit_price_usd if is_oco else None,
         stop_loss_usd=request.stop_price_usd if is_oco else None,
         client_order_id=request.client_order_id,
+    )
+
+
+def _state_of(order: ExchangeOrder) -> tuple[object, ...]:
+    """Everything of an order and its legs that can change."""
+    return (
+        order.status,
+        order.quantity_shares,
+        order.filled_shares,
+        order.filled_value_usd,
+        order.limit_price_usd,
+        order.stop_price_usd,
+        order.updated_at,
+        order.replaced_by,
+        *[_state_of(leg) for leg in order.legs],
     )
 
 

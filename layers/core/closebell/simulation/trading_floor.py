@@ -46,7 +46,8 @@ class ExchangeOptions:
 class TradingFloor:
     """The orders, the hidden book and the tape they trade on. It never looks past the instant it is given.
 
-    `changes_count` grows with everything that happens to an order: a client that saw it and sees it again has missed nothing.
+    `changes_count` grows with everything that happens to an order or splits a holding: a client that saw it and sees it again has
+    missed nothing but prices.
     """
 
     def __init__(self, tape: ExchangeTape, options: ExchangeOptions, generator: Random) -> None:
@@ -100,6 +101,7 @@ class TradingFloor:
         """Positions are multiplied; simple GTC limits are adjusted, brackets, OCOs and stops are not (as Alpaca does)."""
         change = self.book.split(symbol, ratio)
         if change:
+            self.changes_count += 1
             self.book.activities.append(
                 AccountActivity(
                     activity_id=self.book.next_activity_id(at),
