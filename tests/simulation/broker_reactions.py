@@ -101,6 +101,11 @@ def waits_for_the_next_minute(days: DeskDays) -> bool:
     return denied or days.outcomes["place_orders RateLimited"] > 0
 
 
+def sends_nothing_on_an_old_quote(days: DeskDays) -> bool:
+    """Entries wait for another session when the quote they are checked by is hours old."""
+    return any(one.reason.startswith("quote_age") for one in days.raw.all_of(Denial))
+
+
 SOMETIMES_SEEN: dict[str, Reaction] = {
     "same_id_other_parameters": halts_and_gives_way,
     "shares_held": sold_once_after_a_refusal,
@@ -116,6 +121,7 @@ SOMETIMES_SEEN: dict[str, Reaction] = {
     "sharp_down_day": halts_on_the_day,
     "limit_entries": enters_by_a_limit,
     "busy_minute": waits_for_the_next_minute,
+    "stale_quotes": sends_nothing_on_an_old_quote,
 }
 """At least one of the seeds shows it."""
 

@@ -53,6 +53,7 @@ FAULTS: dict[str, Fault] = {
     "fills_out_of_order": Fault((18,), 0.05, "activities of different symbols change places, or the newest come a reading late"),
     "list_omits_order": Fault((21,), 0.05, "the list of open orders leaves one out"),
     "positions_error": Fault((22,), 0.03, "the list of positions answers 500"),
+    "stale_quotes": Fault((28,), 0.06, "quotes are shown as they were 2 to 30 hours ago"),
     "positions_empty": Fault((22,), 0.03, "the list of positions is empty although there are some"),
     # one occasion: a pause between two runs
     "stop_vanished": Fault((23,), 0.006, "a resting stop of ours is gone; of an OCO only its stop leg"),

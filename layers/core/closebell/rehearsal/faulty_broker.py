@@ -74,7 +74,14 @@ class FaultyBroker:
         return self._read("asset", lambda: self.real.asset(symbol))
 
     def quotes(self, symbols: Sequence[str], market: Market) -> dict[str, Quote]:
-        return self._read("quotes", lambda: self.real.quotes(symbols, market))
+        shown = self._read("quotes", lambda: self.real.quotes(symbols, market))
+        if shown and self.stage.strikes("stale_quotes"):
+            made_at = self.stage.now - timedelta(hours=self.stage.generator.randint(2, 30))
+            former = {symbol: self.stage.exchange.tape.quote(symbol, made_at) for symbol in shown}
+            shown = {symbol: quote for symbol, quote in former.items() if quote is not None}
+        for symbol, quote in shown.items():
+            self.stage.quoted_at[symbol] = max(quote.quoted_at, self.stage.quoted_at.get(symbol, quote.quoted_at))
+        return shown
 
     def positions(self) -> list[VenuePosition]:
         held = self._read("positions", self.real.positions)

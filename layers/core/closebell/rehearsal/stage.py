@@ -46,7 +46,11 @@ class _Appointment(NamedTuple):
 
 @dataclass
 class Stage:
-    """The world of one seed. `step` names the run that is going on; `interrupt` starts another run inside it."""
+    """The world of one seed.
+
+    `step` names the run that is going on; `interrupt` starts another run inside it; `quoted_at` is when the newest quote was made
+    that the desk was shown of a symbol.
+    """
 
     seed: int
     exchange: Exchange
@@ -58,6 +62,7 @@ class Stage:
     drawn: Counter[str] = field(default_factory=Counter)
     trail: list[str] = field(default_factory=list)
     strays: set[str] = field(default_factory=set)
+    quoted_at: dict[str, datetime] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     interrupt: Callable[[], None] | None = None
     halt_now: Callable[[], None] | None = None

@@ -176,6 +176,9 @@ class SubmitChecks:
         quote = self._stage.exchange.floor.tape.quote(order.symbol, self._stage.now)
         if quote is not None and abs(quote.mid_usd / plan.reference_price_usd - 1) > self._limits.price_collar_frac:
             self._stage.violated(10, f"{_name(order)}: quote {quote.mid_usd} against {plan.reference_price_usd} when planned")
+        made_at = self._stage.quoted_at.get(order.symbol)
+        if made_at is None or self._stage.now - made_at > timedelta(seconds=self._limits.quote_age_s_max) + SNAPSHOT_AGE_MAX:
+            self._stage.violated(10, f"{_name(order)} is sent on a quote of {made_at}")
 
     def _only_ours(self, order: OrderRecord) -> None:
         if self._orders.by_client_id(order.client_order_id) is not None:
