@@ -371,3 +371,56 @@ def test_the_owners_trade_is_told_with_the_brokers_shares_though_the_list_is_emp
     desk.reconcile(TUESDAY, "09:05")
     found = [item.record for item in desk.memory.query("journal", f"BREAK#{TUESDAY}")]
     assert [(one.ours_shares, one.theirs_shares) for one in found if isinstance(one, Break)] == [(D(0), D(19))]
+
+
+def test_a_stop_that_filled_while_its_group_could_not_be_found_is_ours_once_it_is_found() -> None:
+    """The stop of a group carries no id of ours: until the group is shown, nobody can tell whose the fill is."""
+
+    class HidesGroups(SimulatedBroker):
+        is_hiding = True
+
+        def submit(self, request: OrderRequest) -> VenueOrder:
+            taken = super().submit(request)
+            if request.side is Side.SELL and self.is_hiding:
+                raise OutcomeUnknown("read timeout")
+            return taken
+
+        def order_by_client_id(self, client_order_id: str) -> VenueOrder | None:
+            return None if self.is_hiding else super().order_by_client_id(client_order_id)
+
+    broker: list[HidesGroups] = []
+
+    def hiding(real: SimulatedBroker) -> HidesGroups:
+        broker.append(HidesGroups(real.exchange))
+        return broker[0]
+
+    desk = SmallDesk({"AAA": ["100", "100", "90"]}, hiding)
+    desk.plan(TUESDAY, entry(TUESDAY, "AAA"))
+    desk.place(TUESDAY)
+    desk.reconcile(WEDNESDAY, "15:55")
+    with pytest.raises(BrokerUnavailable, match="one of ours is in doubt"):
+        desk.reconcile(WEDNESDAY, "16:05")
+    broker[0].is_hiding = False
+    desk.reconcile(WEDNESDAY, "16:10")
+    assert (desk.shares("AAA"), positions(desk)) == (D(0), {})
+    assert [trade.exit_rule for trade in trades(desk)] == [ExitRule.STOP]
+
+
+def test_an_exit_that_waits_for_an_order_whose_fate_is_not_known_is_told() -> None:
+    """The broker shows shares as sold and never lists the sale: nothing more is sold, and not in silence."""
+    desk = bought(TUESDAY, ["100"] * 4)
+    ((order_id, stored),) = load_desk(desk.memory).orders.items()
+    desk.plan(WEDNESDAY, leave(WEDNESDAY, "AAA"))
+    real = desk.broker.order
+
+    def sold_in_part(venue_order_id: str) -> VenueOrder | None:
+        shown: VenueOrder | None = real(venue_order_id)
+        is_stop = shown is not None and shown.client_order_id == order_id
+        return shown.model_copy(update={"filled_quantity_shares": D(3)}) if shown is not None and is_stop else shown
+
+    desk.broker.order = sold_in_part
+    desk.place(WEDNESDAY)
+    for at in ("09:05", "09:30"):
+        desk.reconcile(WEDNESDAY, at)
+    assert (desk.shares("AAA"), subjects(desk)) == (D(10), ["The exit of AAA waits"])
+    assert order_id in desk.inbox.alerts[0].body

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from closebell.app.alerts import alert_changes
@@ -23,8 +23,8 @@ ASSET_FEE_CODES = frozenset({"CFEE", "FEE"})
 """Listed at the day's end for shares that left with the trade: reconciliation has charged them by then."""
 
 
-LEGS_UNKNOWN = frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN})
-"""An order that was sent and not seen: the ids of its legs, which carry no id of ours, are not known."""
+SHOWN_WITHIN = timedelta(minutes=12)
+"""An order that reached the broker is found by our id this long after its deadline: it may come 8 min late, or hide for 10."""
 
 SPLIT_CODES = frozenset({"SPLIT", "SSP"})
 """New shares for old: the only activities besides fills and fees that change what we own."""
@@ -76,7 +76,7 @@ class Bookkeeper:
         before = self.cursor.record if self.cursor else LedgerCursor(recent_ids=(), recorded_at=recorded_at)
         changes: list[Change] = []
         if isinstance(activity, VenueFill):
-            changes += self._book_fill(activity)
+            changes += self._book_fill(activity, recorded_at)
         elif activity.symbol is not None and activity.code in SPLIT_CODES:
             changes += self._split(activity.symbol, activity.quantity_shares)
         elif not is_routine(activity):
@@ -121,9 +121,9 @@ class Bookkeeper:
             self.journal.commit(changes)
         self._advance_versions(changes)
 
-    def _book_fill(self, activity: VenueFill) -> list[Change]:
+    def _book_fill(self, activity: VenueFill, now: datetime) -> list[Change]:
         written = self._written(activity)
-        owner = self._order_of(written) if written else self._owner(activity.venue_order_id, activity.symbol)
+        owner = self._order_of(written) if written else self._owner(activity.venue_order_id, activity.symbol, now)
         order = owner.record if owner else None
         plan = self._plan(order) if order is not None and order.leg is OrderLeg.ENTRY else None
         if order is not None and order.leg is OrderLeg.ENTRY and plan is None:
@@ -180,14 +180,15 @@ class Bookkeeper:
             update=kept if held.record.lots else {"external_shares": held.record.external_shares}
         )
 
-    def _owner(self, venue_order_id: str, symbol: str) -> Stored[OrderRecord] | None:
+    def _owner(self, venue_order_id: str, symbol: str, now: datetime) -> Stored[OrderRecord] | None:
         """The order of ours behind a fill: a live one by the broker's ids, else by our id on the broker's order."""
         for stored in self.orders.values():
             if stored.record.is_known_as(venue_order_id):
                 return stored
         shown = self.broker.order(venue_order_id)
         if shown is None or not is_our_order_id(shown.client_order_id):
-            self._require_certainty(venue_order_id, symbol, is_shown=shown is not None)
+            if any(shown is None or _may_have_unknown_legs(order, symbol, now) for order in self._without_venue_id()):
+                raise BrokerUnavailable(f"whose order {venue_order_id} is cannot be told: one of ours is in doubt")
             return None
         stored_order = self.journal.read(order_key(shown.client_order_id), OrderRecord)
         if stored_order is None:
@@ -198,12 +199,8 @@ class Bookkeeper:
         self.orders[shown.client_order_id] = stored_order
         return stored_order
 
-    def _require_certainty(self, venue_order_id: str, symbol: str, is_shown: bool) -> None:
-        """Raises BrokerUnavailable while a fill may be that of an order of ours in doubt: its id, or its legs', is not known."""
-        in_doubt = [stored.record for stored in self.orders.values() if stored.record.venue_order_id is None]
-        groups = [order for order in in_doubt if order.symbol == symbol and order.order_class is not OrderClass.SIMPLE]
-        if any(order.state in LEGS_UNKNOWN for order in groups) if is_shown else in_doubt:
-            raise BrokerUnavailable(f"whose the fill of order {venue_order_id} is cannot be told: an order of ours is in doubt")
+    def _without_venue_id(self) -> list[OrderRecord]:
+        return [stored.record for stored in self.orders.values() if stored.record.venue_order_id is None]
 
     def _plan(self, order: OrderRecord) -> TradePlan | None:
         stored = self.journal.read(Key("journal", f"PLAN#{order.market}#{order.session}", order.plan_id), TradePlan)
@@ -227,6 +224,13 @@ class Bookkeeper:
                     self.positions[change.record.symbol] = Stored(change.record, version)
                 elif isinstance(change.record, OrderRecord):
                     self.orders[change.record.client_order_id] = Stored(change.record, version)
+
+
+def _may_have_unknown_legs(order: OrderRecord, symbol: str, now: datetime) -> bool:
+    """Whether a group was sent and not seen yet: the ids of its legs, which carry no id of ours, are not known."""
+    is_sent = order.state in {OrderState.SUBMITTING, OrderState.UNKNOWN}
+    is_late = order.state is OrderState.QUARANTINED and now <= order.submit_deadline_at + SHOWN_WITHIN
+    return order.symbol == symbol and order.order_class is not OrderClass.SIMPLE and (is_sent or is_late)
 
 
 def _exit_rule(order: OrderRecord | None, fill: Fill, position: Position) -> ExitRule:

@@ -262,6 +262,10 @@ class Cycle:
         if any(self.sync.now - order.updated_at > CANCEL_PATIENCE for order in slow):
             body = f"{symbol} is to be sold ({position.exit_reason}), but the broker does not carry out the cancel of its stop."
             self._alert(f"exit-waits-{self.session}-{symbol}", f"The exit of {symbol} waits", body, "exit-refused")
+        late = [order for order in self.sync.settling(symbol) if self.sync.now - order.updated_at > CANCEL_PATIENCE]
+        if late:
+            body = f"{symbol} is to be sold ({position.exit_reason}), but what became of {late[0].client_order_id} is not known."
+            self._alert(f"exit-waits-{self.session}-{symbol}", f"The exit of {symbol} waits", body, "exit-refused")
         venue = self.sync.venue_position(symbol)
         if (
             venue is not None

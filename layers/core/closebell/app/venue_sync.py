@@ -131,9 +131,13 @@ class VenueSync:
         shown = self.executor.shown.get(order.client_order_id)
         return order.former_executed_shares + executed_shares(shown) - order.filled_quantity_shares if shown else Decimal(0)
 
+    def settling(self, symbol: str) -> list[OrderRecord]:
+        """What of ours in the symbol is between two states: sent and unknown, or executed and not booked."""
+        return [order for order in self._orders(symbol) if order.state.is_in_flight or self.unbooked_shares(order) > 0]
+
     def is_settling(self, symbol: str) -> bool:
-        """Whether anything of ours in the symbol is between two states: sent and unknown, or executed and not booked."""
-        return any(order.state.is_in_flight or self.unbooked_shares(order) > 0 for order in self._orders(symbol))
+        """Whether anything of ours in the symbol is between two states."""
+        return bool(self.settling(symbol))
 
     def working(self, symbol: str, leg: OrderLeg) -> list[Stored[OrderRecord]]:
         """Our orders in a symbol that have not ended."""
