@@ -175,7 +175,8 @@ def test_sixteen_deliveries_of_one_run_leave_one_record_that_ended(shared_journa
             return None
 
     ends = at_once(run)
-    assert set(ends) <= {RunState.COMPLETED, None}
+    # one that finds its record taken over by a later delivery returns it as it then stands: perhaps not ended yet
+    assert set(ends) <= {RunState.COMPLETED, RunState.STARTED, None}
     assert RunState.COMPLETED in ends
     stored = shared_journal.query("journal", f"RUN#review_performance#us_equity#{date(2024, 3, 8):%Y-%m}")
     assert len(stored) == 1
