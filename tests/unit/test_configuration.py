@@ -81,6 +81,12 @@ def test_an_unknown_sector_is_named_with_the_likely_one() -> None:
     assert all(sector in message for sector in SECTORS)
 
 
+def test_a_parameter_set_names_every_symbol_that_stands_twice() -> None:
+    symbols = ("XOM", "AAPL", "CVX", "XOM", "AAPL", "XOM")
+    with pytest.raises(ValueError, match=r"universe names AAPL, XOM more than once"):
+        ParameterSet(universe=tuple(Instrument(symbol=symbol, sector="energy") for symbol in symbols))
+
+
 def test_a_symbol_that_stands_twice_is_named_with_both_sectors() -> None:
     assert "universe.materials (line 3): XOM stands twice, it is already in energy" in refusal(UNIVERSE + 'materials = ["XOM"]\n')
 

@@ -161,6 +161,22 @@ def test_too_short_a_history_is_all_nan_in_the_panels_shape(function: Callable[[
     assert np.isnan(got).all()
 
 
+@pytest.mark.parametrize("window", [1, 2, 20])
+def test_what_an_indicator_returns_is_not_its_input(window: int) -> None:
+    closes = walk(60, 2)
+    before = closes.copy()
+    for got in (indicators.sma(closes, window), *indicators.bollinger(closes, window)):
+        assert not np.shares_memory(got, closes)
+    np.testing.assert_array_equal(closes, before)
+
+
+@pytest.mark.parametrize("function", functions())
+def test_an_indicator_leaves_its_input_as_it_was(function: Callable[[Matrix], Matrix]) -> None:
+    closes = walk()
+    closes.flags.writeable = False
+    function(closes)
+
+
 def test_in_volatilities_knows_rest_from_ignorance() -> None:
     fractions, volatilities = np.array([[0.02, 0.01, np.nan, 0.01]]), np.array([[0.01, 0.0, 0.0, np.nan]])
     np.testing.assert_array_equal(indicators.in_volatilities(fractions, volatilities), [[2.0, 0.0, np.nan, np.nan]])

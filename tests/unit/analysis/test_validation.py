@@ -214,6 +214,12 @@ def test_usable_agrees_with_the_reasons_after_every_session() -> None:
         assert flags[9:, 1].all()
 
 
+@pytest.mark.parametrize("rows", [0, 1, 9])
+def test_too_short_a_history_is_not_usable_whatever_is_wrong_in_it(rows: int) -> None:
+    bars = panel(erase(0, 1)).rows(slice(0, rows))
+    assert not usable(bars, {}, 10).any()
+
+
 def test_usable_does_not_depend_on_where_the_history_begins() -> None:
     bars = panel(times(100, 30, 31), erase(12, 13))
     whole = usable(bars, {}, 10)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from closebell import strategies
 from closebell.model.errors import ConfigurationError
 from closebell.model.panel import BarPanel
 from closebell.strategies import STRATEGIES, score_all
@@ -99,8 +100,9 @@ def test_too_short_a_history_scores_nothing(rows: int) -> None:
         assert np.isnan(scores).all()
 
 
-def test_scoring_in_blocks_is_scoring_each_alone() -> None:
+def test_scoring_in_blocks_is_scoring_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     panel = market(300, 37)
+    monkeypatch.setattr(strategies, "_BLOCK_CELLS", 300 * 16 + 200)
     together = score_all(STRATEGIES, panel)
     assert list(together) == list(STRATEGIES)
     for name, strategy in STRATEGIES.items():

@@ -8,9 +8,13 @@ the first bar.
 
 Sums over windows are made by doubling (a window of 128 is two of 64), which costs log2(window) passes and, unlike a running
 sum, forgets: a NaN makes only the rows whose window holds it NaN, and the rows before a window is full are NaN.
+
+Every array has all rows of the input, NaN at its head: rows that are not known are computed along, which is cheaper than to
+cut them off and pad the result. Arrays that nobody else sees are changed in place, because memory is what takes the time.
 """
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -20,15 +24,21 @@ _MEMORY_PERIODS = 4.5
 """An exponential average over `period` rows forgets what is older than this many periods: the weight dropped is below
 exp(-9), one part in 8 000; the rest is scaled up to make one."""
 
+_REUSED_MIB = 16
+np.empty(_REUSED_MIB << 20, dtype=np.uint8)
+"""Freed at once, which teaches glibc to reuse blocks up to this size: M_MMAP_THRESHOLD in mallopt(3). Until then every array
+above 128 KiB is given back to the kernel and fetched anew as zeroed pages, which takes longer than any sum here."""
+
 
 def sma(values: Matrix, window: int) -> Matrix:
     """Simple moving average over `window` rows."""
-    return _padded(_decayed_sum(values, window, 1.0) / window, len(values))
+    return _decayed_sum(values, window, 1.0) / window
 
 
 def ema(values: Matrix, period: int) -> Matrix:
     """Exponential moving average, smoothing 2 / (period + 1), over `memory_sessions(period)` rows."""
-    return _padded(_ema(values, period), len(values))
+    window, decay = memory_sessions(period), (period - 1) / (period + 1)
+    return _decayed_sum(values, window, decay) / _total_weight(window, decay)
 
 
 def memory_sessions(period: int) -> int:
@@ -42,12 +52,15 @@ def rsi(closes: Matrix, period: int = 14) -> Matrix:
     50 where no price in the window moved (TA-Lib says 0 there: a symbol that rests would be oversold).
     """
     wilder = 2 * period - 1
-    changes = closes[1:] - closes[:-1]
-    rises = _ema(np.maximum(changes, 0.0), wilder)
-    moves = _ema(np.abs(changes), wilder)
+    changes, known = _unknown_until(1, closes)
+    np.subtract(closes[1:], closes[:-1], out=known)
+    index = ema(np.maximum(changes, 0.0), wilder)
+    moves = ema(np.abs(changes, out=changes), wilder)
+    index *= 100.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        index = np.where(moves == 0.0, 50.0, 100.0 * rises / moves)
-    return _padded(index, len(closes))
+        index /= moves
+    index[moves == 0.0] = 50.0
+    return index
 
 
 def macd(closes: Matrix, fast: int = 12, slow: int = 26, signal: int = 9) -> tuple[Matrix, Matrix]:
@@ -55,23 +68,24 @@ def macd(closes: Matrix, fast: int = 12, slow: int = 26, signal: int = 9) -> tup
 
     The line looks at `memory_sessions(slow)` rows, the signal at `memory_sessions(signal) - 1` more.
     """
-    slow_average = _ema(closes, slow)
-    fast_average = _ema(closes, fast)
-    line = fast_average[len(fast_average) - len(slow_average) :] - slow_average
-    return _padded(line, len(closes)), _padded(_ema(line, signal), len(closes))
+    line = ema(closes, fast)
+    line -= ema(closes, slow)
+    return line, ema(line, signal)
 
 
 def bollinger(closes: Matrix, window: int = 20) -> tuple[Matrix, Matrix]:
     """Middle band and standard deviation (population, as Bollinger has it) over `window` rows, in USD."""
     means, squares = _moments(closes, window)
-    return _padded(means, len(closes)), _padded(np.sqrt(squares / window), len(closes))
+    squares /= window
+    return means, np.sqrt(squares, out=squares)
 
 
 def atr(highs: Matrix, lows: Matrix, closes: Matrix, period: int = 14) -> Matrix:
     """Average true range (Wilder 1978), in USD, over `memory_sessions(2 * period - 1) + 1` rows."""
-    before = closes[:-1]
-    ranges = np.maximum(highs[1:], before) - np.minimum(lows[1:], before)
-    return _padded(_ema(ranges, 2 * period - 1), len(closes))
+    ranges, known = _unknown_until(1, closes)
+    np.maximum(highs[1:], closes[:-1], out=known)
+    known -= np.minimum(lows[1:], closes[:-1])
+    return ema(ranges, 2 * period - 1)
 
 
 def returns(closes: Matrix) -> Matrix:
@@ -81,15 +95,18 @@ def returns(closes: Matrix) -> Matrix:
 
 def rate_of_change(closes: Matrix, sessions: int) -> Matrix:
     """Return over `sessions` sessions as a fraction, over `sessions + 1` rows."""
+    changes, known = _unknown_until(sessions, closes)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _padded(closes[sessions:] / closes[: max(len(closes) - sessions, 0)] - 1.0, len(closes))
+        np.divide(closes[sessions:], closes[:-sessions], out=known)
+    known -= 1.0
+    return changes
 
 
 def volatility(closes: Matrix, window: int = 20) -> Matrix:
     """Sample standard deviation of one-session returns, as a fraction per session, over `window + 1` rows."""
-    _, squares = _moments(returns(closes)[1:], window)
-    deviations: Matrix = np.sqrt(squares / (window - 1))
-    return _padded(deviations, len(closes))
+    _, squares = _moments(returns(closes), window)
+    squares /= window - 1
+    return np.sqrt(squares, out=squares)
 
 
 def in_volatilities(fractions: Matrix, volatilities: Matrix) -> Matrix:
@@ -100,46 +117,49 @@ def in_volatilities(fractions: Matrix, volatilities: Matrix) -> Matrix:
     return ratios
 
 
-def _ema(values: Matrix, period: int) -> Matrix:
-    """The exponential average without its NaN head: rows from the first full window on."""
-    window = memory_sessions(period)
-    decay = (period - 1) / (period + 1)
-    total_weight = float(_decayed_sum(np.ones((window, 1)), window, decay)[0, 0])
-    return _decayed_sum(values, window, decay) / total_weight
-
-
 def _decayed_sum(values: Matrix, window: int, decay: float) -> Matrix:
-    """Sum over k < window of decay**k times the value k rows earlier; rows from the first full window on.
+    """Sum over k < window of decay**k times the value k rows earlier.
 
     `span` holds the sums over 1, 2, 4, ... rows; those whose length is a binary digit of `window` are joined, each
-    behind (earlier than) what is joined already. Arrays are aligned at their last row.
+    behind (earlier than) what is joined already.
     """
     span, span_rows, span_weight = values, 1, decay
-    joined, joined_rows, joined_weight = values[:0], 0, 1.0
+    joined, joined_rows, joined_weight = values, 0, 1.0
     while True:
         if window & span_rows:
-            joined = _joined(joined, joined_rows, span, span_rows, joined_weight) if joined_rows else span
+            joined = _joined(joined, joined_rows, span, joined_weight) if joined_rows else span
             joined_rows, joined_weight = joined_rows + span_rows, joined_weight * span_weight
         if joined_rows == window:
             return joined
-        span = _joined(span, span_rows, span, span_rows, span_weight)
+        span = _joined(span, span_rows, span, span_weight)
         span_rows, span_weight = span_rows * 2, span_weight * span_weight
 
 
-def _joined(late: Matrix, late_rows: int, early: Matrix, early_rows: int, early_weight: float) -> Matrix:
-    """Sums over `late_rows` rows plus weighted sums over the `early_rows` rows before those."""
-    early = early[: max(len(early) - late_rows, 0)]
-    return late[early_rows:] + (early if early_weight == 1.0 else early * early_weight)
+def _joined(late: Matrix, late_rows: int, early: Matrix, early_weight: float) -> Matrix:
+    """Sums over `late_rows` rows plus weighted sums over the rows before those."""
+    sums, known = _unknown_until(late_rows, late)
+    if early_weight == 1.0:
+        np.add(late[late_rows:], early[:-late_rows], out=known)
+    else:
+        np.multiply(early[:-late_rows], early_weight, out=known)
+        known += late[late_rows:]
+    return sums
+
+
+@cache
+def _total_weight(window: int, decay: float) -> float:
+    """What the weights of a decayed sum add up to, by the same additions."""
+    return float(_decayed_sum(np.ones((window, 1)), window, decay)[-1, 0])
 
 
 def _moments(values: Matrix, window: int) -> tuple[Matrix, Matrix]:
-    """Mean and sum of squared deviations over `window` rows, without their NaN head.
+    """Mean and sum of squared deviations over `window` rows.
 
     Doubled like the sums, joined as in Chan, Golub and LeVeque 1979: no cancellation, and exactly zero deviation when all
     values are equal.
     """
-    span, span_rows = (values, np.zeros_like(values)), 1
-    joined, joined_rows = (values[:0], values[:0]), 0
+    span, span_rows = (values.copy(), np.zeros(values.shape)), 1  # a copy: what is returned is the caller's to change
+    joined, joined_rows = span, 0
     while True:
         if window & span_rows:
             joined = _pooled(joined, joined_rows, span, span_rows) if joined_rows else span
@@ -150,17 +170,21 @@ def _moments(values: Matrix, window: int) -> tuple[Matrix, Matrix]:
 
 
 def _pooled(late: tuple[Matrix, Matrix], late_rows: int, early: tuple[Matrix, Matrix], early_rows: int) -> tuple[Matrix, Matrix]:
-    kept = max(len(early[0]) - late_rows, 0)
+    """Means and squares over `late_rows` rows and the `early_rows` rows before those."""
     early_share = early_rows / (late_rows + early_rows)
-    steps = early[0][:kept] - late[0][early_rows:]
-    means = late[0][early_rows:] + steps * early_share
-    squares = late[1][early_rows:] + early[1][:kept] + steps * steps * (late_rows * early_share)
+    means, known_means = _unknown_until(late_rows, late[0])
+    squares, known_squares = _unknown_until(late_rows, late[1])
+    steps = np.subtract(early[0][:-late_rows], late[0][late_rows:], out=known_means)
+    np.multiply(steps, steps, out=known_squares)
+    known_squares *= late_rows * early_share
+    known_squares += late[1][late_rows:] + early[1][:-late_rows]
+    known_means *= early_share
+    known_means += late[0][late_rows:]
     return means, squares
 
 
-def _padded(tail: Matrix, rows: int) -> Matrix:
-    """`tail` as the last rows of a matrix of `rows` rows, NaN before."""
-    whole = np.full((rows, tail.shape[1]), np.nan)
-    if len(tail):
-        whole[rows - len(tail) :] = tail
-    return whole
+def _unknown_until(row: int, like: Matrix) -> tuple[Matrix, Matrix]:
+    """An array of the shape of `like`, NaN before `row`, and the rest of its rows, to be filled."""
+    whole = np.empty(like.shape)
+    whole[:row] = np.nan
+    return whole, whole[row:]

@@ -76,6 +76,8 @@ def bar_problems(panel: BarPanel, expected_session: date, splits: Splits, minimu
 def usable(panel: BarPanel, splits: Splits, minimum_sessions: int) -> Flags:
     """Sessions x symbols: whether `bar_problems` after that session would be silent on that symbol."""
     good = np.zeros(panel.close.shape, dtype=bool)
+    if len(good) < minimum_sessions:
+        return good
     good[minimum_sessions - 1 :] = True
     for fault in _faults(panel, splits):
         if fault.happens.any():
@@ -131,8 +133,8 @@ def _faults(panel: BarPanel, splits: Splits) -> list[_Fault]:
     is_negative = np.logical_or.reduce([price <= 0.0 for price in prices]) | (panel.volume < 0.0)
     change, gap = np.full(panel.close.shape, np.nan), np.full(panel.close.shape, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
-        change[1:] = panel.close[1:] / panel.close[:-1]
-        gap[1:] = np.where(unknown[0][1:], panel.close[1:], panel.open[1:]) / panel.close[:-1]
+        np.divide(panel.close[1:], panel.close[:-1], out=change[1:])
+        np.divide(np.where(unknown[0][1:], panel.close[1:], panel.open[1:]), panel.close[:-1], out=gap[1:])
     jumps = (change >= JUMP_RATIO) | (change <= 1.0 / JUMP_RATIO)
     return [
         _Fault(unknown[3], 0, "no bar in session {session}"),

@@ -93,4 +93,5 @@ class BarPanel:
 
     def row_digests(self) -> list[bytes]:
         """A fingerprint of each session's bars, oldest first."""
-        return [hashlib.sha256(row.tobytes()).digest() for row in np.hstack([getattr(self, field) for field in FIELDS])]
+        fields = (getattr(self, field) for field in FIELDS)
+        return [hashlib.sha256(np.concatenate(row).data).digest() for row in zip(*fields, strict=True)]

@@ -1,5 +1,6 @@
 """What the owner may set: the universe, the limits, the strategies. A typo is refused by the schema."""
 
+from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
@@ -81,7 +82,7 @@ class ParameterSet(Record):
     @model_validator(mode="after")
     def _names_make_sense(self) -> Self:
         symbols = [instrument.symbol for instrument in self.universe]
-        doubled = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
+        doubled = sorted(symbol for symbol, count in Counter(symbols).items() if count > 1)
         if doubled:
             raise ValueError(f"universe names {', '.join(doubled)} more than once")
         if not symbols:
