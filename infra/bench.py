@@ -34,10 +34,10 @@ PEERS_PYTHON = FOLDER / "venv" / "bin" / "python"
 LOCK = ROOT / "requirements" / "bench.txt"
 TIMEOUT_S = 1800
 
-W1, W2, DAY, WIDE_DAY = (1, 2520), (500, 2520), (500, 0), (8000, 0)
-SYMBOLS_COUNTS, SESSIONS_COUNTS = (50, 500, 2000), (252, 1260, 2520)
+W1, W2, W3_ONE, DAY, WIDE_DAY = (1, 2520), (500, 2520), (50, 2520), (500, 0), (8000, 0)
+SIZES = ((50, 252), (50, 1260), (50, 2520), (50, 10_000), (500, 252), (500, 2520), (2000, 252), (8000, 252))
 WORKERS_COUNTS, POOL_CASE, POOL_RUNS_COUNT = (1, 2, 4), ("sma", (50, 252)), 8
-FIRST_DAY, LAST_DAY = date(2010, 1, 1), date(2021, 12, 31)
+FIRST_DAY, LAST_DAY = date(1980, 1, 1), date(2021, 12, 31)
 
 
 class Case(NamedTuple):
@@ -72,11 +72,12 @@ CASES = (
     *(Case("closebell", name, W1) for name in ("sma", "all")),
     *(Case(peer, "sma", W1, 3) for peer in ("vectorbt", "bt", "backtesting")),
     *(Case("closebell", name, W2) for name in ("sma", "all")),
+    Case("closebell", "sma", W3_ONE),
     Case("vectorbt", "sma", W2, 3), Case("bt", "sma", W2), Case("backtesting", "sma", W2),
     *(Case("closebell", name, W2, 5) for name in ("indicators", "talib")),
     *(Case("closebell", "day", size, 5) for size in (DAY, WIDE_DAY)),
 )
-GRID = tuple(Case("closebell", "all", (symbols, sessions)) for symbols in SYMBOLS_COUNTS for sessions in SESSIONS_COUNTS)
+GRID = tuple(Case("closebell", "all", size) for size in SIZES)
 
 
 def prepare_peers() -> None:
@@ -95,7 +96,7 @@ def prepare_bars(sizes: set[tuple[int, int]]) -> None:
     hours = ExchangeCalendar().sessions(Market.US_EQUITY, FIRST_DAY, LAST_DAY)
     days = np.array([day.session for day in hours], dtype="datetime64[D]")
     for symbols_count, sessions_count in sizes:
-        keep(seeded_bars(days[: LOOK_BACK_SESSIONS + sessions_count], symbols_count), _bars((symbols_count, sessions_count)))
+        keep(seeded_bars(days[-(LOOK_BACK_SESSIONS + sessions_count) :], symbols_count), _bars((symbols_count, sessions_count)))
 
 
 def measured(case: Case) -> Mapping[str, Any]:

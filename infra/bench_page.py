@@ -64,6 +64,10 @@ def goals_of(taken: Mapping[str, Numbers]) -> tuple[Goal, ...]:
         Goal("the whole process against vectorbt's", ratio(sma, vectorbt, "whole_s"), 0.125, "x"),
         Goal("the full decision path over 500 symbols, 2 520 sessions", seconds(everything), 1, "s"),
         Goal(
+            "a sweep of 100 pairs over 50 symbols, 2 520 sessions, on two cores (one pair's seconds, fifty times)",
+            None if "closebell sma 50x2520" not in taken else taken["closebell sma 50x2520"]["run_s"] * 50, 10, "s",
+        ),
+        Goal(
             "nine indicators over the panel, against a loop of TA-Lib",
             ratio("closebell indicators 500x2520", "closebell talib 500x2520"), 1.3, "x",
         ),

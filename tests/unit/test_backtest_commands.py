@@ -9,23 +9,34 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from closebell.cli import app
-from tests.unit.backtest.markets import seeded_panel
+from closebell.model.panel import BarPanel
+from tests.unit.backtest.markets import coin_panel, seeded_panel
 
 FILES = {"result.json", "report.html", "trades.csv", "equity.csv", "orders.csv", "decisions.csv", "attribution.csv"}
 
 
-@pytest.fixture(scope="module")
-def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five symbols over 290 sessions, as files."""
-    folder, panel = tmp_path_factory.mktemp("bars"), seeded_panel(11, 290, 5)
+def write_bars(folder: Path, panel: BarPanel) -> Path:
+    """A file a symbol; BTC/USD is BTCUSD.csv."""
     for column, symbol in enumerate(panel.symbols):
         rows = [
             f"{day},{panel.open[row, column]},{panel.high[row, column]},{panel.low[row, column]},{panel.close[row, column]},"
             f"{panel.volume[row, column]:.0f}"
             for row, day in enumerate(panel.sessions)
         ]
-        (folder / f"{symbol}.csv").write_text("\n".join(["date,open,high,low,close,volume", *rows]) + "\n")
+        (folder / f"{symbol.replace('/', '')}.csv").write_text("\n".join(["date,open,high,low,close,volume", *rows]) + "\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five symbols over 290 sessions, as files."""
+    return write_bars(tmp_path_factory.mktemp("bars"), seeded_panel(11, 290, 5))
+
+
+@pytest.fixture(scope="module")
+def coins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three crypto pairs over 260 days, as files."""
+    return write_bars(tmp_path_factory.mktemp("coins"), coin_panel(11, 260))
 
 
 def run(*words: object) -> Result:
@@ -66,6 +77,37 @@ def test_a_second_backtest_takes_the_place_of_the_first_and_nothing_else_is_over
     assert "holds other files" in refused.output
 
 
+def test_a_folder_that_cannot_be_the_results_is_refused_before_anything_is_traded(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("no folder")
+    for command in ("backtest", "compare"):
+        refused = run(command, "--bars", tmp_path / "absent", "--out", tmp_path / "mine")
+        assert (refused.exit_code, "mine is a file: name a folder" in refused.output) == (1, True)
+
+
+def test_what_is_not_listed_in_every_session_is_no_reason_to_stop_buying_unless_the_configuration_says_so(
+    bars: Path, tmp_path: Path
+) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    for path in bars.iterdir():
+        lines = path.read_text().splitlines(keepends=True)
+        (few / path.name).write_text("".join(lines if path.name == min(p.name for p in bars.iterdir()) else lines[:150]))
+    asked = ("backtest", "--bars", few, "--strategies", "momentum", "--from", "2012-09-04")
+    assert run(*asked, "--out", tmp_path / "r").exit_code == 0
+    assert json.loads((tmp_path / "r" / "result.json").read_text())["trades_count"] > 0
+    symbols = ", ".join(f'"{path.stem}"' for path in few.iterdir())
+    (tmp_path / "desk.toml").write_text(f'regime_symbol = "SPY"\n[universe]\nenergy = [{symbols}]\n')
+    done = run(*asked, "--config", tmp_path / "desk.toml", "--out", tmp_path / "c")
+    assert "sessions less than 80% of the universe had bars, so the desk bought nothing" in " ".join(done.output.split())
+
+
+def test_bars_of_an_index_alone_are_no_universe(bars: Path, tmp_path: Path) -> None:
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "SPX.csv").write_text(next(bars.iterdir()).read_text())
+    refused = run("backtest", "--bars", tmp_path / "index", "--out", tmp_path / "r")
+    assert (refused.exit_code, "SPX alone" in refused.output) == (1, True)
+
+
 def test_a_full_disk_is_said_and_leaves_the_former_result(bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = ("backtest", "--bars", bars, "--strategies", "rsi", "--from", "2013-02-01", "--out", tmp_path / "r")
     assert run(*asked).exit_code == 0
@@ -89,10 +131,15 @@ def test_a_full_disk_is_said_and_leaves_the_former_result(bars: Path, tmp_path: 
         (("--strategies", "rsy"), "strategy 'rsy' does not exist; the known ones are"),
         (("--cash", "much"), "--cash is 'much': write a number"),
         (("--cash", "-5"), "cash is -5 USD"),
+        (("--cash", "0.001"), "cash is 0.001 USD: a backtest begins with 1 to"),
+        (("--cash", "1e40"), "cash is 1E+40 USD: a backtest begins with 1 to 1,000,000,000,000 USD"),
         (("--slippage-bps", "nan"), "--slippage-bps is 'nan': write a finite number"),
         (("--slippage-bps", "-1"), "a cost is not negative"),
+        (("--slippage-bps", "20000"), "slippage_bps is 20000: at most 1000"),
         (("--capacity", "2"), "capacity_frac is 2"),
-        (("--from", "2031-01-01"), "the span from 2031-01-01"),
+        (("--strategies", "rsi,rsi"), "rsi, rsi: a strategy votes once"),
+        (("--from", "2031-01-01"), "the span from 2031-01-01 to 2013-02-28 is empty: the bars are of 2012-01-03"),
+        (("--to", "2012-01-20"), "2012-01-20 is before"),
         (("--config", "absent.toml"), "the configuration absent.toml cannot be read"),
     ],
 )
@@ -134,3 +181,50 @@ def test_every_decision_can_be_kept(bars: Path, tmp_path: Path) -> None:
     decisions = rows_of(tmp_path / "r" / "decisions.csv")
     assert len({row["symbol"] for row in decisions}) == 5
     assert all(row["reason"] for row in decisions)
+
+
+def test_crypto_pairs_are_traded_from_files_with_their_fee(coins: Path, tmp_path: Path) -> None:
+    done = run("backtest", "--bars", coins, "--market", "crypto", "--strategies", "rsi", "--out", tmp_path / "r")
+    assert done.exit_code == 0, done.output
+    result, trades = json.loads((tmp_path / "r" / "result.json").read_text()), rows_of(tmp_path / "r" / "trades.csv")
+    assert {trade["symbol"] for trade in trades} <= {"BTC/USD", "ETH/USD", "SOL/USD"}
+    traded_usd = sum(float(it["quantity_shares"]) * (float(it["entry_price_usd"]) + float(it["exit_price_usd"])) for it in trades)
+    assert result["commission_usd"] == pytest.approx(0.0025 * traded_usd, rel=0.01)
+    assert "the market's trend counts as unknown" not in done.output, "the regime is BTC/USD's"
+    weekdays = {date.fromisoformat(row["session"]).weekday() for row in rows_of(tmp_path / "r" / "equity.csv")}
+    assert weekdays == set(range(7))
+
+
+def test_every_strategy_is_compared_on_crypto_pairs_too(coins: Path, tmp_path: Path) -> None:
+    words = ("--market", "crypto", "--strategies", "rsi,macd", "--from", "2020-08-20", "--out", tmp_path / "c")
+    done = run("compare", "--bars", coins, *words)
+    assert done.exit_code == 0, done.output
+    assert [row["name"] for row in rows_of(tmp_path / "c" / "strategy_comparison.csv")] == ["rsi", "macd", "ensemble"]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--commission-per-order", "1"), "commissions are of shares"),
+        (("--bars", "demo"), "the demo's prices are of shares"),
+        (("--market", "bonds"), "'bonds' is not one of"),
+    ],
+)
+def test_what_crypto_does_not_have_is_refused(coins: Path, tmp_path: Path, words: tuple[str, ...], problem: str) -> None:
+    done = run("backtest", "--bars", coins, "--market", "crypto", "--out", tmp_path / "r", *words)
+    assert done.exit_code != 0
+    assert problem in " ".join(done.output.replace("\u2502", " ").split())
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_day_that_a_coin_lacks_is_named_and_shares_among_coins_are(coins: Path, tmp_path: Path) -> None:
+    lines = (coins / "BTCUSD.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "BTC-USD.csv").write_text("".join(lines[:50] + lines[51:]))
+    (tmp_path / "ETH-USD.csv").write_text("".join(lines))
+    done = run("backtest", "--bars", tmp_path, "--market", "crypto", "--out", tmp_path / "r")
+    assert "BTC-USD.csv line 51: 2020-02-19 is missing before it" in done.output
+    (tmp_path / "AAPL.csv").write_text("".join(lines))
+    done = run("backtest", "--bars", tmp_path, "--market", "crypto", "--out", tmp_path / "r")
+    assert "AAPL.csv is not called after a crypto pair in USD" in done.output
+    done = run("backtest", "--bars", tmp_path, "--out", tmp_path / "r")
+    assert "a folder of pairs alone with --market crypto" in done.output

@@ -84,6 +84,8 @@ def test_a_long_look_back_gets_longer_panels(tmp_path: Path, quick: None) -> Non
     ("text", "words"),
     [
         ("NAME = ", "cannot be run: SyntaxError"),
+        ("import sys\nsys.exit(0)\n", "cannot be run: SystemExit: 0 (line 2: sys.exit(0))"),
+        (LEAK.replace("return score", "raise SystemExit(0)"), "SystemExit: 0 (line 8: raise SystemExit(0))"),
         ("import nowhere_to_be_found", "cannot be run: ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
         (LEAK.replace("NAME", "TITLE"), 'has no NAME: write NAME = "my_strategy"'),
         (LEAK.replace("LOOKBACK_SESSIONS = 1", "LOOKBACK_SESSIONS = 0"), "has 0 as LOOKBACK_SESSIONS"),

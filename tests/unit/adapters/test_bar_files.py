@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from closebell.adapters.bar_files import read_bar_folder, read_splits
 from closebell.model.errors import DataError
+from closebell.model.instruments import Market
+from closebell.model.panel import BarPanel
 
 HEADER = "date,open,high,low,close,volume"
 GOOD = f"{HEADER}\n2020-03-16,100,104.5,99.25,101.1,1000\n2020-03-17,101,105,100,104,2000\n"
@@ -117,6 +119,7 @@ def test_parquet_gives_the_same_panel_as_csv(tmp_path: Path) -> None:
         ("2020-03-17,101,105,100,NaN,2000", "AAA.csv line 3: close is missing"),
         ("2020-03-17,101,105,100,inf,2000", "AAA.csv line 3: close is 'inf', which is no number"),
         ("2020-03-17,101,105,-100,104,2000", "AAA.csv line 3: low is -100; a price is above zero"),
+        ("2020-03-17,101,105,100,-104,2000", "AAA.csv line 3: close is -104; a price is above zero"),
         ("2020-03-17,101,105,100,0,2000", "AAA.csv line 3: close is 0; a price is above zero"),
         ("2020-03-17,101,99,100,104,2000", "AAA.csv line 3: high 99 is below low 100"),
         ("2020-03-17,101,105,100,106,2000", "AAA.csv line 3: close 106 lies outside low 100 and high 105"),
@@ -126,7 +129,9 @@ def test_parquet_gives_the_same_panel_as_csv(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_row_is_named_by_file_and_line(tmp_path: Path, row: str, words: str) -> None:
-    assert words in told(tmp_path, f"{HEADER}\n2020-03-16,100,104.5,99.25,101.1,1000\n{row}\n")
+    said = told(tmp_path, f"{HEADER}\n2020-03-16,100,104.5,99.25,101.1,1000\n{row}\n")
+    assert words in said
+    assert len(said.splitlines()) == 2, "one fault, one line"
 
 
 @pytest.mark.parametrize(
@@ -175,6 +180,66 @@ def test_a_bar_of_a_weekend_is_named_when_the_sessions_are_known(tmp_path: Path)
         read_bar_folder(tmp_path, lambda first, last: {first})
 
 
+def test_a_session_that_a_file_lacks_is_named_unless_the_symbol_may_have_rested(tmp_path: Path) -> None:
+    days = [date(2020, 3, 9) + timedelta(days=number) for number in range(5)]
+    (tmp_path / "AAA.csv").write_text("date,close\n2020-03-09,1\n2020-03-12,1\n2020-03-13,1\n")
+    (tmp_path / "BBB.csv").write_text("date,close\n" + "".join(f"{day},1\n" for day in days))
+    (tmp_path / "LATE.csv").write_text("date,close\n2020-03-11,1\n2020-03-13,1\n")
+    with pytest.raises(DataError) as caught:
+        read_bar_folder(tmp_path, lambda first, last: days)
+    assert "AAA.csv line 3: 2 sessions, 2020-03-10 to 2020-03-11, are missing before it" in str(caught.value)
+    assert "LATE.csv line 3: 2020-03-12 is missing before it; bring the bars, or say --allow-gaps" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 3
+    panel = read_bar_folder(tmp_path, lambda first, last: days, gaps_are_allowed=True)
+    assert np.isnan(panel.close[:, 0]).tolist() == [False, True, True, False, False]
+
+
+def test_a_session_that_no_file_has_is_named_even_where_symbols_may_rest(tmp_path: Path) -> None:
+    (tmp_path / "AAA.csv").write_text("date,close\n2020-03-09,1\n2020-03-12,1\n")
+    days = [date(2020, 3, 9) + timedelta(days=number) for number in range(4)]
+    with pytest.raises(DataError, match="no file has a bar of 2020-03-10 and 1 more sessions up to 2020-03-11"):
+        read_bar_folder(tmp_path, lambda first, last: days, gaps_are_allowed=True)
+
+
+def test_a_crypto_pair_is_named_where_the_exchanges_sessions_count(tmp_path: Path) -> None:
+    (tmp_path / "BTC-USD.csv").write_text(GOOD)
+    assert read_bar_folder(tmp_path).symbols == ("BTC/USD",)
+    with pytest.raises(DataError, match=r"BTC-USD\.csv: a crypto pair has other sessions"):
+        read_bar_folder(tmp_path, lambda first, last: {first, last})
+
+
+def test_crypto_pairs_are_called_in_three_ways(tmp_path: Path) -> None:
+    for name in ("BTC-USD.csv", "ETHUSD.csv", "SOL_USD.csv", "usdt-usd.csv"):
+        (tmp_path / name).write_text("date,close\n2020-03-14,1\n2020-03-15,1\n")  # a weekend
+    days = {date(2020, 3, 14), date(2020, 3, 15)}
+    panel = read_bar_folder(tmp_path, lambda first, last: days, market=Market.CRYPTO)
+    assert sorted(panel.symbols) == ["BTC/USD", "ETH/USD", "SOL/USD", "USDT/USD"]
+
+
+@pytest.mark.parametrize("name", ["AAPL.csv", "BTC-EUR.csv", "BTCUSDT.csv", "BTC.USD.csv", "USD.csv"])
+def test_what_is_no_pair_in_usd_is_named_in_a_crypto_market(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(GOOD)
+    (tmp_path / "BTC-USD.csv").write_text(GOOD)
+    with pytest.raises(DataError, match=f"{name} is not called after a crypto pair in USD, such as BTC-USD.csv"):
+        read_bar_folder(tmp_path, market=Market.CRYPTO)
+
+
+def test_two_files_of_one_pair_are_named(tmp_path: Path) -> None:
+    for name in ("BTC-USD.csv", "BTCUSD.csv"):
+        (tmp_path / name).write_text(GOOD)
+    with pytest.raises(DataError, match=r"BTC-USD\.csv and BTCUSD\.csv are both of BTC/USD: keep one"):
+        read_bar_folder(tmp_path, market=Market.CRYPTO)
+
+
+def test_capital_suffixes_are_read_hidden_files_are_not_and_a_folder_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "AAA.CSV").write_text(GOOD)
+    (tmp_path / "._AAA.csv").write_bytes(b"\0\1 what a Mac leaves beside it")
+    assert read_bar_folder(tmp_path).symbols == ("AAA",)
+    (tmp_path / "BBB.csv").mkdir()
+    with pytest.raises(DataError, match=r"BBB\.csv cannot be read: Is a directory$"):
+        read_bar_folder(tmp_path)
+
+
 def test_no_folder_no_files_and_two_of_a_kind_are_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
         read_bar_folder(tmp_path / "absent")
@@ -182,7 +247,7 @@ def test_no_folder_no_files_and_two_of_a_kind_are_said(tmp_path: Path) -> None:
         read_bar_folder(tmp_path)
     for name in ("AAA.csv", "AAA.parquet"):
         (tmp_path / name).write_text(GOOD)
-    with pytest.raises(DataError, match=r"both a \.csv and a \.parquet of AAA"):
+    with pytest.raises(DataError, match=r"two files of AAA, such as"):
         read_bar_folder(tmp_path)
 
 
@@ -190,17 +255,35 @@ def test_a_parquet_file_that_is_none_is_said(tmp_path: Path) -> None:
     assert "AAA.parquet" in told(tmp_path, "no parquet", name="AAA.parquet")
 
 
-def test_splits_are_read_and_a_wrong_one_is_named(tmp_path: Path) -> None:
-    assert read_splits(tmp_path) == {}
-    (tmp_path / "splits.csv").write_text("symbol,ex_date,ratio\nAAPL,2020-08-31,4\nTSLA,2020-08-31,5\n")
-    assert read_splits(tmp_path) == {"AAPL": {date(2020, 8, 31): 4.0}, "TSLA": {date(2020, 8, 31): 5.0}}
-    for row in ("AAPL,2020-08-31,0", "AAPL,31.8.2020,4", "AAPL,2020-08-31,four", "AAPL,2020-08-31,inf"):
-        (tmp_path / "splits.csv").write_text(f"symbol,ex_date,ratio\n{row}\n")
-        with pytest.raises(DataError, match=r"splits\.csv line 2"):
-            read_splits(tmp_path)
-    (tmp_path / "splits.csv").write_text("symbol,ex_date,ratio\nAAPL,x,4\nTSLA,2020-08-31,-5\n")
-    with pytest.raises(DataError, match=r"(?s)line 2.*line 3"):
-        read_splits(tmp_path)
-    (tmp_path / "splits.csv").write_text("symbol,ex_date,ratio\nAAPL,2020-08-31,4\nAAPL,2020-08-31,4\n")
-    with pytest.raises(DataError, match="two splits on 2020-08-31"):
-        read_splits(tmp_path)
+def split_panel() -> BarPanel:
+    """Two sessions around a split of 4 (AAPL) and one of 5 (TSLA); MSFT has none."""
+    closes = np.array([[500.0, 2000.0, 220.0], [128.0, 410.0, 225.0]])
+    days = np.array(["2020-08-28", "2020-08-31"], dtype="datetime64[D]")
+    return BarPanel(days, ("AAPL", "TSLA", "MSFT"), closes, closes, closes, closes, closes)
+
+
+def test_splits_are_read_with_the_bars_that_show_them(tmp_path: Path) -> None:
+    assert read_splits(tmp_path, split_panel()) == {}
+    (tmp_path / "splits.csv").write_text("symbol,ex_date,ratio\nAAPL,2020-08-31,4\nTSLA,2020-08-31,5\nMSFT,2003-02-18,2\n")
+    day = date(2020, 8, 31)
+    assert read_splits(tmp_path, split_panel()) == {"AAPL": {day: 4.0}, "TSLA": {day: 5.0}, "MSFT": {date(2003, 2, 18): 2.0}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("AAPL,2020-08-31,0", "line 2"),
+        ("AAPL,31.8.2020,4", "line 2"),
+        ("AAPL,2020-08-31,four", "line 2"),
+        ("AAPL,2020-08-31,inf", "line 2"),
+        ("AAPL,x,4\nTSLA,2020-08-31,-5", "line 2.*line 3"),
+        ("AAPL,2020-08-31,4\nAAPL,2020-08-31,4", "two splits on 2020-08-31"),
+        ("NVDA,2020-08-31,4", "line 2: NVDA has a split and no bars"),
+        ("AAPL,2020-08-30,4", "line 2: AAPL has a split on 2020-08-30, which is no session"),
+        ("MSFT,2020-08-31,2", "line 2: MSFT does not show its split of 2 on 2020-08-31"),
+    ],
+)
+def test_a_split_that_is_wrong_or_that_the_bars_do_not_show_is_named(tmp_path: Path, rows: str, words: str) -> None:
+    (tmp_path / "splits.csv").write_text(f"symbol,ex_date,ratio\n{rows}\n")
+    with pytest.raises(DataError, match=rf"(?s)splits\.csv.*{words}"):
+        read_splits(tmp_path, split_panel())

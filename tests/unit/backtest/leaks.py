@@ -54,6 +54,18 @@ def filled_backwards(panel: BarPanel) -> Matrix:
     return np.clip(moves(closes, 5), -1.0, 1.0)
 
 
+def filled_between(panel: BarPanel) -> Matrix:
+    """A hole is filled by a straight line from the close before it to the one after; at the panel's end by the last close."""
+    closes = panel.close.copy()
+    rows = np.arange(len(closes))
+    for column in closes.T:
+        unknown = np.isnan(column)
+        if not unknown.all():
+            first = int((~unknown).argmax())
+            column[first:] = np.interp(rows[first:], rows[~unknown], column[~unknown])
+    return np.clip(moves(closes, 5), -1.0, 1.0)
+
+
 def rank_in_all(panel: BarPanel) -> Matrix:
     return panel.close.argsort(axis=0).argsort(axis=0) / len(panel.close)
 

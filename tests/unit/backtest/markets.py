@@ -1,6 +1,6 @@
-"""Small seeded markets of daily bars, on NYSE's sessions."""
+"""Small seeded markets of daily bars: shares on NYSE's sessions, coins on every day."""
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -35,13 +35,39 @@ def market_of(panel: BarPanel, spread_frac: str = "0") -> BarMarket:
     return BarMarket(panel, hours_of(CALENDAR, panel), spread_frac=Decimal(spread_frac))
 
 
+def coin_panel(seed: int, days_count: int, symbols: tuple[str, ...] = ("BTC/USD", "ETH/USD", "SOL/USD")) -> BarPanel:
+    """Random walks that rise, in cents; a day opens about where the last one closed."""
+    generator = np.random.default_rng(seed)
+    shape = (days_count, len(symbols))
+    closes = 900.0 * np.exp(np.cumsum(generator.normal(0.004, 0.025, shape), axis=0))
+    before = np.vstack([closes[:1], closes[:-1]])
+    opens = before * np.exp(np.clip(generator.normal(0.0, 0.002, shape), -0.005, 0.005))
+    highs = np.maximum(opens, closes) * (1 + np.abs(generator.normal(0.0, 0.015, shape)))
+    lows = np.minimum(opens, closes) * (1 - np.abs(generator.normal(0.0, 0.01, shape)))
+    days = np.array([date(2020, 1, 1) + timedelta(days=place) for place in range(days_count)], dtype="datetime64[D]")
+    opens, highs, lows, closes = (np.round(prices, 2) for prices in (opens, highs, lows, closes))
+    return BarPanel(days, symbols, opens, highs, lows, closes, generator.uniform(1e5, 2e5, shape))
+
+
+def coin_market(panel: BarPanel, spread_frac: str = "0") -> BarMarket:
+    """The market over a panel of coins."""
+    hours = hours_of(CALENDAR, panel, Market.CRYPTO)
+    return BarMarket(
+        panel, hours, spread_frac=Decimal(spread_frac), asset_class=Market.CRYPTO, account_hours=hours_of(CALENDAR, panel)
+    )
+
+
 def parameters_of(
-    panel: BarPanel, *strategies: str, limits: RiskLimits | None = None, exits: ExitTerms | None = None
+    panel: BarPanel, *strategies: str, limits: RiskLimits | None = None, exits: ExitTerms | None = None,
+    market: Market = Market.US_EQUITY,
 ) -> ParameterSet:
     """A desk that trades every symbol of a panel by some strategies, one vote enough."""
     return ParameterSet(
-        universe=tuple(Instrument(symbol=symbol, sector=f"sector {place % 4}") for place, symbol in enumerate(panel.symbols)),
+        universe=tuple(
+            Instrument(symbol=symbol, sector=f"sector {place % 4}", market=market) for place, symbol in enumerate(panel.symbols)
+        ),
         regime_symbol=panel.symbols[0],
+        crypto_regime_symbol=panel.symbols[0],
         strategies=strategies,
         votes_to_act_count_min=1,
         limits=limits or RiskLimits(),

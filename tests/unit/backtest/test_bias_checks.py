@@ -29,7 +29,9 @@ TRENDS = {"trends": SYNTHETIC["trends"]}
 TOMORROW = [leaks.tomorrows_close, leaks.tomorrows_open]
 WHOLE_SAMPLE = [leaks.mean_and_deviation_of_all, leaks.maximum_of_all, leaks.rank_in_all, leaks.quantile_of_all]
 LABELS = [leaks.fitted_to_its_label, leaks.label_of_five_sessions]
-OTHERS = [leaks.centred_mean, leaks.filled_backwards, leaks.whole_weeks_bar, leaks.counts_from_the_end]
+OTHERS = [
+    leaks.centred_mean, leaks.filled_backwards, leaks.filled_between, leaks.whole_weeks_bar, leaks.counts_from_the_end,
+]  # fmt: skip
 RARE = [leaks.peeks_after_a_crash, leaks.peeks_at_the_highest, leaks.peeks_when_volume_bursts]
 NO_LEAKS = [
     leaks.place_in_todays_range, leaks.todays_reach_over_the_open, leaks.week_so_far, leaks.filled_forwards, leaks.high_so_far,
@@ -203,6 +205,13 @@ def test_cuts_lie_at_the_end_at_the_extremes_before_them_and_in_between() -> Non
     assert cuts == sorted(set(cuts))
     assert cuts != cut_rows(panel, 60, seed=2)
     assert cut_rows(panel, 1000, seed=1) == list(range(459))
+
+
+def test_cuts_lie_on_both_sides_of_a_first_bar_a_last_one_and_a_hole() -> None:
+    for seed in (1, 7):
+        cuts = set(cut_rows(SYNTHETIC["trends"], 8, seed))
+        first, last, hole = 460 // 4, 460 - 460 // 8, 460 // 3
+        assert {first - 1, first, last - 1, last, hole - 1, hole, hole + 1} <= cuts
 
 
 def test_panels_are_equal_for_equal_seeds_and_whole_bars_are_sound() -> None:

@@ -8,14 +8,14 @@ from decimal import Decimal
 import pytest
 
 from closebell.backtest.collected import collect
-from closebell.backtest.engine import RECONCILES_EVERY, RECONCILES_FROM, RECONCILES_UNTIL, REVIEWS_AT, BacktestDesk, new_york
+from closebell.backtest.engine import BacktestDesk
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.records import BacktestRecords
 from closebell.backtest.run import Costs, span_of
 from closebell.model.panel import FIELDS, BarPanel
 from closebell.model.parameters import ExitTerms, ParameterSet, RiskLimits
 from closebell.simulation.bar_market import BarMarket, hours_of
-from tests.unit.backtest.markets import CALENDAR, market_of, parameters_of, seeded_panel
+from tests.unit.backtest.markets import CALENDAR, coin_market, coin_panel, market_of, parameters_of, seeded_panel
 
 SESSIONS_COUNT, FIRST_ROW = 290, 255
 
@@ -24,13 +24,15 @@ class PunctualDesk(BacktestDesk):
     """Reconciles at every instant of the schedule."""
 
     def _reconcile_instants(self, session: date) -> Iterator[datetime]:
-        at, review_at = new_york(session, RECONCILES_FROM), new_york(session, REVIEWS_AT)
-        while at <= new_york(session, RECONCILES_UNTIL):
+        day = self.day
+        at, closing = day.at(session, day.looks_from), day.at(session, day.last_look_before_review)
+        while at <= day.at(session, day.looks_until):
+            self._sell_out(at)
             self.exchange.advance(at)
             yield at
-            if at == review_at:
-                self._run(self._review, at)
-            at += RECONCILES_EVERY
+            if at == closing:
+                self._run(self._review, day.at(session, day.reviews_at))
+            at += day.looks_every
 
 
 def played(desk_class: type[BacktestDesk], market: BarMarket, parameters: ParameterSet) -> tuple[BacktestRecords, int]:
@@ -49,7 +51,9 @@ def crashing(panel: BarPanel) -> BarPanel:
 
 
 WIDE = ExitTerms(stop_loss_frac=Decimal("0.3"), take_profit_frac=Decimal(1))
+NARROW = ExitTerms(stop_loss_frac=Decimal("0.03"), take_profit_frac=Decimal("0.05"))
 TIGHT = RiskLimits(daily_loss_frac_max=Decimal("0.03"))
+TIGHTER = RiskLimits(daily_loss_frac_max=Decimal("0.01"))
 
 
 @pytest.mark.parametrize(
@@ -58,13 +62,15 @@ TIGHT = RiskLimits(daily_loss_frac_max=Decimal("0.03"))
         (market_of(seeded_panel(11, SESSIONS_COUNT, 8), "0.001"), RiskLimits(), ExitTerms(), 0),
         (market_of(seeded_panel(12, SESSIONS_COUNT, 8, 0.04)), RiskLimits(), ExitTerms(take_profit_frac=Decimal("0.03")), 0),
         (market_of(crashing(seeded_panel(13, SESSIONS_COUNT, 8))), TIGHT, WIDE, 1),
+        (coin_market(coin_panel(14, SESSIONS_COUNT), "0.001"), RiskLimits(), NARROW, 0),
+        (coin_market(crashing(coin_panel(16, SESSIONS_COUNT))), TIGHTER, WIDE, 1),
     ],
-    ids=["quiet", "restless", "falls within a day that closes well"],
+    ids=["quiet", "restless", "falls within a day that closes well", "coins", "coins that fall within a day"],
 )
 def test_instants_that_are_left_out_change_nothing(
     market: BarMarket, limits: RiskLimits, exits: ExitTerms, halts_count: int
 ) -> None:
-    parameters = parameters_of(market.panel, "momentum", "rsi", limits=limits, exits=exits)
+    parameters = parameters_of(market.panel, "momentum", "rsi", limits=limits, exits=exits, market=market.asset_class)
     found, halted = played(BacktestDesk, market, parameters)
     assert (found, halted) == played(PunctualDesk, market, parameters)
     assert len(found.trades) > 3

@@ -149,7 +149,7 @@ def test_other_bars_costs_sessions_or_parameters_are_other_points() -> None:
     ("strategies=rsi+rsi", "a strategy votes once"),
     ("universe_count=0", "it takes a whole number from 1 to 4"),
     ("universe_count=5", "it takes a whole number from 1 to 4"),
-    ("universe=AAPL", "there is no parameter 'universe'"),
+    ("universe=AAPL", "there is no symbol 'AAPL' in the configuration's universe"),
     ("schema_version=1", "there is no parameter 'schema_version'"),
     ("stop 0.1", "is no parameter with values"),
     ("=1", "is no parameter with values"),
@@ -189,6 +189,14 @@ def test_a_point_is_the_configuration_with_its_values() -> None:
     assert [instrument.symbol for instrument in desk.universe] == list(PANEL.symbols[:2])
     assert desk.votes_to_act_count_min == 1  # a single voter cannot give two votes
     assert desk.exits.take_profit_frac == BASE.exits.take_profit_frac
+
+
+def test_universes_are_swept_by_their_symbols_or_by_how_many() -> None:
+    one, other, third, _ = PANEL.symbols
+    points = points_of(f"universe={one}+{third},{other}")
+    assert [[it.symbol for it in point.parameters.universe] for point in points if point.parameters] == [[one, third], [other]]
+    with pytest.raises(ConfigurationError, match="both say what is traded"):
+        read_axes([f"universe={one}", "universe_count=1,2"], BASE)
 
 
 def test_every_parameter_can_be_swept_by_its_name_in_the_configuration() -> None:

@@ -102,3 +102,5 @@ def test_a_folder_of_something_else_or_with_a_lost_seal_is_refused(tmp_path: Pat
     (tmp_path / "trials.jsonl").rename(tmp_path / "thesis.doc")
     with pytest.raises(ConfigurationError, match="other files"):
         ValidationFolder(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"thesis\.doc is a file: name a folder"):
+        ValidationFolder(tmp_path / "thesis.doc")

@@ -5,6 +5,7 @@ are then NaN. `BTC-USD.csv` is BTC/USD. Everything that is wrong is named at onc
 repaired, dropped or guessed. A file that is right is parsed by pandas as numbers; only a column that is not is looked at as text.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date
@@ -17,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from closebell.model.errors import DataError
+from closebell.model.instruments import Market
 from closebell.model.panel import FIELDS, BarPanel
 
 SPLITS_FILE = "splits.csv"
@@ -24,6 +26,8 @@ PROBLEMS_SHOWN_MAX = 20
 RANGE_TOLERANCE_FRAC = 1e-4
 """How far open and close may lie outside low and high: adjusted prices are rounded each on its own."""
 
+_SUFFIXES = {".csv", ".parquet"}
+_USD_PAIR = re.compile(r"([A-Z0-9]{2,}?)[-_]?USD")
 _REQUIRED = ("date", "close")
 _DAY_CHARS = len("2020-03-16")
 _OLDEST_PLAIN = np.datetime64("1000-01-01")
@@ -42,24 +46,28 @@ class SymbolBars(NamedTuple):
     """One file: its dates, `datetime64[D]` ascending, and for each field of a panel one number a date."""
 
     path: Path
+    symbol: str
     dates: NDArray[np.datetime64]
     fields: dict[str, Floats]
 
-    @property
-    def symbol(self) -> str:
-        """The symbol that the file holds."""
-        return symbol_of(self.path)
 
-
-def read_bar_folder(folder: Path, sessions_between: SessionDates | None = None) -> BarPanel:
+def read_bar_folder(
+    folder: Path, sessions_between: SessionDates | None = None, *, gaps_are_allowed: bool = False,
+    market: Market = Market.US_EQUITY,
+) -> BarPanel:
     """Every file's bars as one panel over the union of their dates; what a file does not have is NaN.
 
     Parameters
     ----------
     folder
-        Holds the files; others than .csv and .parquet are ignored.
+        Holds the files; others than .csv and .parquet are ignored, and those whose name begins with a dot.
     sessions_between
-        The dates of the exchange's sessions from one date to another; a bar of any other date is an error. None checks nothing.
+        The dates of the market's sessions from one date to another; a bar of any other date is an error, and so are a session
+        that no file has and a symbol of the other market, which has other sessions. None checks nothing.
+    gaps_are_allowed
+        A session between a file's first and last without a bar is one in which the symbol did not trade; otherwise an error.
+    market
+        How files are called: crypto pairs are all in USD, and `BTC-USD`, `BTC_USD` and `BTCUSD` are the same.
 
     Raises
     ------
@@ -68,12 +76,10 @@ def read_bar_folder(folder: Path, sessions_between: SessionDates | None = None) 
     """
     paths = _bar_paths(folder)
     problems: list[str] = []
-    found = [bars for path in paths if (bars := _read(path, problems)) is not None]
+    symbols = _symbols(paths, market, problems)
+    found = [bars for path, symbol in symbols.items() if (bars := _read(path, symbol, problems)) is not None]
     if sessions_between is not None and found:
-        first, last = min(bars.dates[0] for bars in found), max(bars.dates[-1] for bars in found)
-        sessions = np.array(sorted(sessions_between(first.astype(object), last.astype(object))), dtype="datetime64[D]")
-        for bars in found:
-            problems += _located(bars.path, _foreign_dates(bars.dates, sessions))
+        problems += _wrong_market(found, market) or _wrong_sessions(found, sessions_between, gaps_are_allowed)
     if not problems:
         problems += _without_overlap(found)
     if problems:
@@ -81,13 +87,15 @@ def read_bar_folder(folder: Path, sessions_between: SessionDates | None = None) 
     return _panel(found)
 
 
-def read_splits(folder: Path) -> dict[str, dict[date, float]]:
+def read_splits(folder: Path, panel: BarPanel) -> dict[str, dict[date, float]]:
     """Symbol -> ex-date -> ratio (2.0: two new shares for one old) from splits.csv (symbol,ex_date,ratio); empty without one.
+
+    `panel` are the folder's bars, which have to show the splits: they are for bars that are not adjusted.
 
     Raises
     ------
     DataError
-        The file is wrong; the message lists up to 20 problems by line.
+        The file is wrong, or does not go with the bars; the message lists up to 20 problems by line.
     """
     path = folder / SPLITS_FILE
     if not path.exists():
@@ -107,17 +115,42 @@ def read_splits(folder: Path) -> dict[str, dict[date, float]]:
         except ValueError:
             faults.append((place, f"{symbol},{day},{ratio} is no split: write a date as 2020-08-31 and a ratio such as 4"))
             continue
-        if ex_date in splits.setdefault(symbol.strip(), {}):
+        symbol = symbol.strip()
+        if ex_date in splits.setdefault(symbol, {}):
             faults.append((place, f"{symbol} has two splits on {ex_date}; keep one of the rows"))
-        splits[symbol.strip()][ex_date] = value
+        elif unfit := _unfit_split(panel, symbol, ex_date, value):
+            faults.append((place, unfit))
+        splits[symbol][ex_date] = value
     if faults:
         raise DataError(_told(folder, _located(path, faults)))
     return splits
 
 
-def symbol_of(path: Path) -> str:
-    """The symbol that a file holds."""
-    return path.stem.replace("-", "/")
+def _unfit_split(panel: BarPanel, symbol: str, ex_date: date, ratio: float) -> str:
+    """Why a split cannot be one of the bars; one before the first or after the last of them is none of theirs, and fits."""
+    if symbol not in panel.symbols:
+        return f"{symbol} has a split and no bars; add its file or remove the row"
+    day = np.datetime64(ex_date)
+    if not panel.sessions[0] < day <= panel.sessions[-1]:
+        return ""
+    row, column = int(np.searchsorted(panel.sessions, day)), panel.symbols.index(symbol)
+    if panel.sessions[row] != day:
+        return f"{symbol} has a split on {ex_date}, which is no session; write the first session at the new price"
+    after = panel.open[row, column] if np.isfinite(panel.open[row, column]) else panel.close[row, column]
+    shown = float(np.log(panel.close[row - 1, column] / after))
+    if abs(shown - np.log(ratio)) > abs(shown):  # nearer to no split at all
+        return f"{symbol} does not show its split of {ratio:g} on {ex_date}; remove the row if the bars are adjusted"
+    return ""
+
+
+def symbol_of(path: Path, market: Market = Market.US_EQUITY) -> str:
+    """The symbol that a file holds. Raises DataError when a crypto market's file is not called after a pair in USD."""
+    if market is Market.US_EQUITY:
+        return path.stem.replace("-", "/")
+    pair = _USD_PAIR.fullmatch(path.stem.upper())
+    if pair is None:
+        raise DataError(f"{path.name} is not called after a crypto pair in USD, such as BTC-USD{path.suffix}")
+    return f"{pair[1]}/USD"
 
 
 def file_name(symbol: str, suffix: str) -> str:
@@ -135,31 +168,54 @@ def faults_of(dates: NDArray[np.datetime64], fields: dict[str, Floats]) -> list[
     ]
 
 
+def _symbols(paths: Sequence[Path], market: Market, problems: list[str]) -> dict[Path, str]:
+    """Each file's symbol; what is called wrong, or as another file is, is added to `problems`."""
+    symbols: dict[Path, str] = {}
+    for path in paths:
+        try:
+            symbol = symbol_of(path, market)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        same = next((other.name for other, known in symbols.items() if known == symbol), None)
+        if same is None:
+            symbols[path] = symbol
+        else:
+            problems.append(f"{same} and {path.name} are both of {symbol}: keep one of them")
+    return symbols
+
+
 def _bar_paths(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}: name one that holds SYMBOL.csv files")
-    paths = sorted(path for path in folder.iterdir() if path.suffix in {".csv", ".parquet"} and path.name != SPLITS_FILE)
+    paths = sorted(
+        path for path in folder.iterdir()
+        if path.suffix.lower() in _SUFFIXES and path.name != SPLITS_FILE and not path.name.startswith(".")
+    )  # fmt: skip
     if not paths:
         raise DataError(f"{folder} holds no SYMBOL.csv and no SYMBOL.parquet: `closebell bars fetch` gets some")
     doubled = sorted(stem for stem, count in Counter(path.stem for path in paths).items() if count > 1)
     if doubled:
-        raise DataError(f"{folder} has both a .csv and a .parquet of {', '.join(doubled)}: keep one of them")
+        raise DataError(f"{folder} has two files of {', '.join(doubled)}, such as a .csv and a .parquet: keep one of them")
     return paths
 
 
 def _table(path: Path) -> pd.DataFrame:
     """A file's columns, named in lower case. Raises DataError when it cannot be read."""
     try:
-        table = _parquet_table(path) if path.suffix == ".parquet" else _csv_table(path.read_bytes())
+        table = _parquet_table(path) if path.suffix.lower() == ".parquet" else _csv_table(path.read_bytes())
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path.name} is empty") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is no UTF-8 text: save it as UTF-8") from error
     except pd.errors.ParserError as error:
-        raise DataError(f"{path.name} is no table: {str(error).strip()}") from error
+        told = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+        raise DataError(f"{path.name} is no table: {told}; write commas between columns, points in numbers") from error
     except ImportError as error:
         raise DataError(f"{path.name} needs pyarrow, which is not installed: convert it to CSV, or run `make setup`") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
         raise DataError(f"{path.name} cannot be read: {error}") from error
     table.columns = pd.Index([str(name).strip().lower() for name in table.columns])
     doubled = [name for name, count in Counter(table.columns).items() if count > 1]
@@ -183,7 +239,7 @@ def _parquet_table(path: Path) -> pd.DataFrame:
     return table if has_date or isinstance(table.index, pd.RangeIndex) else table.reset_index(names="date")
 
 
-def _read(path: Path, problems: list[str]) -> SymbolBars | None:
+def _read(path: Path, symbol: str, problems: list[str]) -> SymbolBars | None:
     """One file's bars; None after adding all that is wrong with it to `problems`."""
     try:
         table = _table(path)
@@ -206,7 +262,7 @@ def _read(path: Path, problems: list[str]) -> SymbolBars | None:
     if not faults:
         faults += faults_of(dates, fields)
     problems += _located(path, faults)
-    return None if faults else SymbolBars(path, dates, fields)
+    return None if faults else SymbolBars(path, symbol, dates, fields)
 
 
 def _dates(column: Column, faults: list[Fault]) -> NDArray[np.datetime64]:
@@ -272,14 +328,47 @@ def _wrong_prices(fields: dict[str, Floats]) -> Iterator[Fault]:
     for field in FIELDS[:4]:
         for place in np.flatnonzero(fields[field] <= 0).tolist():
             yield place, f"{field} is {fields[field][place]:g}; a price is above zero"
+    is_priced = ~np.any([fields[field] <= 0 for field in FIELDS[:4]], axis=0)
     for place in np.flatnonzero(volume < 0).tolist():
         yield place, f"volume is {volume[place]:g}; it is not negative"
-    for place in np.flatnonzero(high < low * (1 - RANGE_TOLERANCE_FRAC)).tolist():
+    for place in np.flatnonzero(is_priced & (high < low * (1 - RANGE_TOLERANCE_FRAC))).tolist():
         yield place, f"high {high[place]:g} is below low {low[place]:g}"
     for name, price in (("open", opened), ("close", close)):
         outside = (price > high * (1 + RANGE_TOLERANCE_FRAC)) | (price < low * (1 - RANGE_TOLERANCE_FRAC))
-        for place in np.flatnonzero(outside & ~(high < low)).tolist():
+        for place in np.flatnonzero(is_priced & outside & ~(high < low)).tolist():
             yield place, f"{name} {price[place]:g} lies outside low {low[place]:g} and high {high[place]:g}"
+
+
+def _wrong_market(found: Sequence[SymbolBars], market: Market) -> list[str]:
+    """Crypto pairs among shares: one backtest trades one market. What is called after a pair in USD is one."""
+    pairs = [bars.path.name for bars in found if "/" in bars.symbol and market is Market.US_EQUITY]
+    hint = "take it out of the folder; backtest and compare trade a folder of pairs alone with --market crypto"
+    return [f"{', '.join(pairs)}: a crypto pair has other sessions and fees than shares; {hint}"] if pairs else []
+
+
+def _wrong_sessions(found: Sequence[SymbolBars], sessions_between: SessionDates, gaps_are_allowed: bool) -> Iterator[str]:
+    """What the market's sessions say against the files."""
+    first, last = min(bars.dates[0] for bars in found), max(bars.dates[-1] for bars in found)
+    sessions = np.array(sorted(sessions_between(first.astype(object), last.astype(object))), dtype="datetime64[D]")
+    for bars in found:
+        yield from _located(bars.path, _foreign_dates(bars.dates, sessions))
+        if not gaps_are_allowed:
+            yield from _located(bars.path, _gaps(bars.dates, sessions))
+    absent = np.setdiff1d(sessions, np.concatenate([bars.dates for bars in found]))
+    if len(absent):
+        told = f"{absent[0]}" + (f" and {len(absent) - 1} more sessions up to {absent[-1]}" if len(absent) > 1 else "")
+        yield f"no file has a bar of {told}, though the market was open"
+
+
+def _gaps(dates: NDArray[np.datetime64], sessions: NDArray[np.datetime64]) -> Iterator[Fault]:
+    """Sessions between the first date and the last without a bar, told at the bar that follows them."""
+    inside = sessions[np.searchsorted(sessions, dates[0]) : np.searchsorted(sessions, dates[-1], side="right")]
+    absent = np.setdiff1d(inside, dates, assume_unique=True)
+    following = np.searchsorted(dates, absent)
+    for place in np.unique(following).tolist():
+        gap = absent[following == place]
+        span = f"{gap[0]} is" if len(gap) == 1 else f"{len(gap)} sessions, {gap[0]} to {gap[-1]}, are"
+        yield place, f"{span} missing before it; bring the bars, or say --allow-gaps if the symbol did not trade"
 
 
 def _foreign_dates(dates: NDArray[np.datetime64], sessions: NDArray[np.datetime64]) -> Iterator[Fault]:
@@ -313,7 +402,7 @@ def _located(path: Path, faults: Collection[Fault] | Iterator[Fault]) -> list[st
     found = sorted(faults)
     if not found:
         return []
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return [f"{path.name} row {place + 1}: {what}" for place, what in found]
     lines = [number for number, line in enumerate(path.read_bytes().splitlines(), 1) if line.strip()]
     return [f"{path.name} line {lines[place + 1]}: {what}" for place, what in found]
@@ -321,5 +410,6 @@ def _located(path: Path, faults: Collection[Fault] | Iterator[Fault]) -> list[st
 
 def _told(folder: Path, problems: Sequence[str]) -> str:
     shown = "\n  ".join(problems[:PROBLEMS_SHOWN_MAX])
-    more = len(problems) - PROBLEMS_SHOWN_MAX
-    return f"the files in {folder} cannot be used:\n  {shown}" + (f"\n  and {more} more" if more > 0 else "")
+    more_count = len(problems) - PROBLEMS_SHOWN_MAX
+    more = f"\n  and {more_count} more" if more_count > 0 else ""
+    return f"the files in {folder} cannot be used; mend what is named, or take the file out:\n  {shown}{more}"

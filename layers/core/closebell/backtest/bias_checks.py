@@ -128,12 +128,13 @@ def cut_rows(panel: BarPanel, count: int, seed: int) -> list[int]:
     """About `count` rows to cut after, ascending, each with at least one row behind it.
 
     The first two, the last quarter, those with the largest moves, gaps, ranges, volumes and prices and the rows before them,
-    and seeded ones; all rows when `count` is as large.
+    those around a first bar, a last bar and a hole, and seeded ones; all rows when `count` is as large.
     """
     last = len(panel.sessions) - 2
     if count > last:
         return list(range(last + 1))
     chosen = {0, 1, *range(max(last + 1 - count // 4, 0), last + 1), *_eventful_rows(panel, max(count // 30, 1))}
+    chosen |= _edge_rows(panel)
     spread = np.random.default_rng(seed).permutation(last + 1).tolist()
     chosen.update(spread[: max(count - len(chosen), count // 4)])
     return sorted(row for row in chosen if 0 <= row <= last)
@@ -219,7 +220,7 @@ def _values(subject: BiasSubject, panel: BarPanel) -> Matrix:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, about missing and extreme bars: they are meant
             values = np.asarray(subject.compute(panel), dtype=np.float64)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a function that ends the process would end it as if it had passed
         raise ConfigurationError(
             f"{subject.name} fails on {size}: {type(error).__name__}: {error}{_line(error)}; "
             "it has to return NaN where it cannot know, and leave the panel as it is"
@@ -236,7 +237,7 @@ def _values(subject: BiasSubject, panel: BarPanel) -> Matrix:
     return values if subject.decimals is None else np.round(values, subject.decimals)
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     """Where the subject's own code was, when it failed."""
     frames = traceback.extract_tb(error.__traceback__)[1:2]
     return "".join(f" (line {frame.lineno}: {frame.line})" for frame in frames)
@@ -294,6 +295,14 @@ def _eventful_rows(panel: BarPanel, count: int) -> set[int]:
         ordered = known[np.argsort(kind.ravel()[known], kind="stable")]
         rows.update((np.concatenate([ordered[:count], ordered[len(ordered) - count :]]) // closes.shape[1]).tolist())
     return rows | {row - 1 for row in rows}
+
+
+def _edge_rows(panel: BarPanel) -> set[int]:
+    """The last row before each change between bars and none, and the first after it: what fills a hole from both sides shows
+    there alone."""
+    traded = np.isfinite(panel.close)
+    before = np.flatnonzero((traded[1:] != traded[:-1]).any(axis=1)).tolist()
+    return {*before, *(row + 1 for row in before)}
 
 
 def _written(value: float) -> str:

@@ -4,6 +4,7 @@ Fills, spread and commissions come from the exchange, which paid them; what a ro
 Their sums are compared: a difference of one cent is a bug, not a rounding.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
@@ -17,21 +18,21 @@ from closebell.model.books import EquitySnapshot, Trade
 from closebell.model.broker import Side
 from closebell.model.decision import ExitRule, TradePlan
 from closebell.model.errors import BooksDisagree
-from closebell.model.instruments import Market
 from closebell.model.record import Key
-from closebell.simulation.venue_account import AccountActivity
+from closebell.simulation.venue_account import NINE_PLACES, AccountActivity
 from closebell.simulation.venue_orders import ExchangeOrder
 
 ZERO = Decimal(0)
 
 
 class _RoundTrip(NamedTuple):
-    """What the exchange executed in a symbol from flat to flat."""
+    """What the exchange executed in a symbol from flat to flat. Of the commission `in_coins_usd` was taken in what was bought."""
 
     symbol: str
     closed_at: datetime
     spread_cost_usd: Decimal
     commission_usd: Decimal
+    in_coins_usd: Decimal
 
 
 def collect(desk: BacktestDesk, evidence: KnownEvidence, warnings: Sequence[str]) -> BacktestRecords:
@@ -49,6 +50,7 @@ def collect(desk: BacktestDesk, evidence: KnownEvidence, warnings: Sequence[str]
         decisions=list(_decision_rows(desk)),
         halts_count=desk.halts_count,
         warnings=tuple(warnings),
+        market=desk.day.market,
     )
     _require_equal_sums(records)
     return records
@@ -64,7 +66,7 @@ def _decision_rows(desk: BacktestDesk) -> Iterator[DecisionRow]:
             )
         return
     for session in desk.sessions:
-        for stored in desk.journal.query("journal", f"PLAN#{Market.US_EQUITY}#{session}"):
+        for stored in desk.journal.query("journal", f"PLAN#{desk.day.market}#{session}"):
             plan = stored.record
             if isinstance(plan, TradePlan):
                 yield DecisionRow(
@@ -96,7 +98,7 @@ def _order_row(order: ExchangeOrder) -> OrderRow:
 def _trade_rows(desk: BacktestDesk, evidence: KnownEvidence) -> list[TradeRow]:
     costs = {(trip.symbol, trip.closed_at): trip for trip in _round_trips(desk)}
     place = {session: number for number, session in enumerate(desk.sessions)}
-    stored = desk.journal.query("journal", f"TRADE#{Market.US_EQUITY}")
+    stored = desk.journal.query("journal", f"TRADE#{desk.day.market}")
     trades = [item.record for item in stored if isinstance(item.record, Trade)]
     if len(trades) != len(costs):
         raise BooksDisagree(f"the ledger has {len(trades)} round trips, the exchange executed {len(costs)}")
@@ -112,7 +114,7 @@ def _trade_row(
 ) -> TradeRow:
     plan = _plan_of(desk, trade)
     regime = evidence.regime_after(plan.decided_session)
-    pnl = trade.pnl_usd - trip.commission_usd
+    pnl = trade.pnl_usd - (trip.commission_usd - trip.in_coins_usd)  # coins that were not received are missing in what was sold
     at_risk = trade.entry_price_usd * (plan.stop_loss_frac or ZERO) * trade.quantity_shares
     return TradeRow(
         trade_id=trade.trade_id,
@@ -127,7 +129,7 @@ def _trade_row(
         quantity_shares=trade.quantity_shares,
         entry_price_usd=trade.entry_price_usd,
         exit_price_usd=trade.exit_price_usd,
-        gross_pnl_usd=trade.pnl_usd + trip.spread_cost_usd,
+        gross_pnl_usd=trade.pnl_usd + trip.in_coins_usd + trip.spread_cost_usd,
         spread_cost_usd=trip.spread_cost_usd,
         commission_usd=trip.commission_usd,
         pnl_usd=pnl,
@@ -139,11 +141,13 @@ def _trade_row(
 
 
 def _plan_of(desk: BacktestDesk, trade: Trade) -> TradePlan:
+    """The plan that opened a trade: of the session that it was opened in, or of one before whose order has rested until then."""
     plan_id = trade.trade_id.split("@")[0]
-    stored = desk.journal.read(Key("journal", f"PLAN#{trade.market}#{trade.opened_session}", plan_id), TradePlan)
-    if stored is None:
-        raise BooksDisagree(f"no plan explains the trade {trade.trade_id}")
-    return stored.record
+    for session in reversed(desk.sessions[: bisect_right(desk.sessions, trade.opened_session)]):
+        stored = desk.journal.read(Key("journal", f"PLAN#{trade.market}#{session}", plan_id), TradePlan)
+        if stored is not None:
+            return stored.record
+    raise BooksDisagree(f"no plan explains the trade {trade.trade_id}")
 
 
 def _closed_by(desk: BacktestDesk, trade: Trade) -> ClosedBy:
@@ -160,24 +164,27 @@ def _round_trips(desk: BacktestDesk) -> Iterator[_RoundTrip]:
         if activity.symbol is not None:
             by_symbol[activity.symbol].append(activity)
     for symbol, activities in by_symbol.items():
-        held, orders = ZERO, set()
+        held, in_coins, orders = ZERO, ZERO, set()
         for activity in activities:
             if activity.code == "FILL":
                 held += activity.quantity_shares if activity.side is Side.BUY else -activity.quantity_shares
                 orders.add(activity.order_id or "")
             elif activity.code == "SPLIT":
                 held += activity.quantity_shares
+            elif activity.code == "CFEE" and activity.quantity_shares and activity.price_usd:
+                held += activity.quantity_shares
+                in_coins -= (activity.quantity_shares * activity.price_usd).quantize(NINE_PLACES)
             if not held and orders:
                 paid = [desk.exchange.order(order_id) for order_id in orders]
                 spread = sum((order.spread_paid_usd for order in paid), ZERO)
-                yield _RoundTrip(symbol, activity.at, spread, sum((order.commission_usd for order in paid), ZERO))
-                orders = set()
+                yield _RoundTrip(symbol, activity.at, spread, sum((order.commission_usd for order in paid), ZERO), in_coins)
+                in_coins, orders = ZERO, set()
 
 
 def _equity_rows(desk: BacktestDesk) -> Iterator[EquityRow]:
     """One row a reviewed session; the last is the account after everything was sold."""
     costs = _costs_by_session(desk)
-    stored = desk.journal.query("journal", f"EQUITY#{Market.US_EQUITY}")
+    stored = desk.journal.query("journal", f"EQUITY#{desk.day.market}")
     snapshots = [item.record for item in stored if isinstance(item.record, EquitySnapshot)]
     paid = peak = ZERO
     for snapshot in snapshots:

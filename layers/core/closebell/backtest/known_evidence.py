@@ -18,7 +18,7 @@ from closebell.analysis.regime import RegimeSeries, regimes
 from closebell.analysis.validation import Flags, bar_problems, usable
 from closebell.app.evidence import Evidence, SessionPair, asked_symbols
 from closebell.model.decision import Regime
-from closebell.model.errors import DataError
+from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.instruments import Market
 from closebell.model.panel import FIELDS, BarPanel, Matrix
 from closebell.model.parameters import ParameterSet
@@ -48,10 +48,13 @@ class KnownEvidence:
 
     def __init__(self, market: BarMarket, parameters: ParameterSet) -> None:
         self._market, self._parameters = market, parameters
-        asked = asked_symbols(parameters, Market.US_EQUITY)
-        universe = {instrument.symbol for instrument in parameters.instruments(Market.US_EQUITY)}
+        traded = market.asset_class
+        asked = asked_symbols(parameters, traded)
+        universe = {instrument.symbol for instrument in parameters.instruments(traded)}
+        if not universe:
+            raise ConfigurationError(f"the configuration names no {traded} instruments, and the bars are of nothing else")
         self.absent_symbols = tuple(symbol for symbol in asked if symbol in universe and symbol not in market.panel.symbols)
-        self.lacks_regime = parameters.regime_symbol_of(Market.US_EQUITY) not in market.panel.symbols
+        self.lacks_regime = parameters.regime_symbol_of(traded) not in market.panel.symbols
         if len(self.absent_symbols) == len(universe):
             raise DataError(f"the bars have none of the {len(universe)} symbols of the configuration, such as {min(universe)}")
         self._raw = _columns(market.panel, asked)
@@ -59,7 +62,7 @@ class KnownEvidence:
         self._splits = {symbol: found for symbol, found in splits.items() if found}
         self._ex_dates = sorted({day for found in self._splits.values() for day in found})
         self._minimum_sessions = sessions_needed(parameters.strategies)
-        self._volatility = _series_of(market.volatility_index())
+        self._volatility = _series_of(market.volatility_index()) if traded is Market.US_EQUITY else None
         self._era_count = -1
         self._matrices: _Matrices | None = None
 
@@ -105,10 +108,10 @@ class KnownEvidence:
         return self._matrices
 
     def _computed(self, as_of: date) -> _Matrices:
-        parameters = self._parameters
+        parameters, traded = self._parameters, self._market.asset_class
         panel = _adjusted(self._raw, self._splits, as_of)
-        universe = panel.columns(tuple(instrument.symbol for instrument in parameters.instruments(Market.US_EQUITY)))
-        index = panel.columns((parameters.regime_symbol_of(Market.US_EQUITY),)).close[:, 0]
+        universe = panel.columns(tuple(instrument.symbol for instrument in parameters.instruments(traded)))
+        index = panel.columns((parameters.regime_symbol_of(traded),)).close[:, 0]
         return _Matrices(
             panel=panel,
             universe=universe,

@@ -38,25 +38,27 @@ def demo_market(calendar: Calendar, spread_frac: Decimal = Decimal(0)) -> NamedM
     return NamedMarket(market, read_parameters(real_desk_toml(), STRATEGIES))
 
 
-def synthetic_days(calendar: Calendar, spread_frac: Decimal = Decimal(0), seed: int = 7) -> NamedMarket:
-    """The daily bars of the synthetic market's shares, with their splits; its coins are left out."""
+def synthetic_days(
+    calendar: Calendar, spread_frac: Decimal = Decimal(0), seed: int = 7, market: Market = Market.US_EQUITY
+) -> NamedMarket:
+    """The daily bars of the synthetic market's shares, with their splits, or those of its coins."""
     invented = synthetic_market_on(calendar, seed)
-    symbols = tuple(asset.symbol for asset in invented.assets() if asset.market is Market.US_EQUITY)
-    panel = panel_of(invented, symbols)
+    symbols = tuple(asset.symbol for asset in invented.assets() if asset.market is market)
+    panel = panel_of(invented, symbols, market)
     splits: Mapping[str, Mapping[date, float]] = {
         symbol: {split.ex_session: float(split.ratio) for split in invented.splits(symbol)} for symbol in symbols
     }
-    market = BarMarket(
-        panel, hours_of(calendar, panel), splits=splits, spread_frac=spread_frac,
-        volatility_closes=invented.volatility_index(), label=invented.label,
+    found = BarMarket(
+        panel, hours_of(calendar, panel, market), splits=splits, spread_frac=spread_frac, asset_class=market,
+        account_hours=hours_of(calendar, panel), volatility_closes=invented.volatility_index(), label=invented.label,
     )  # fmt: skip
-    universe = tuple(instrument for instrument in invented.instruments() if instrument.market is Market.US_EQUITY)
-    return NamedMarket(market, ParameterSet(universe=universe, regime_symbol=SYNTHETIC_REGIME_SYMBOL))
+    universe = tuple(instrument for instrument in invented.instruments() if instrument.market is market)
+    return NamedMarket(found, ParameterSet(universe=universe, regime_symbol=SYNTHETIC_REGIME_SYMBOL))
 
 
-def panel_of(market: SimulatedMarket, symbols: tuple[str, ...]) -> BarPanel:
+def panel_of(market: SimulatedMarket, symbols: tuple[str, ...], asset_class: Market = Market.US_EQUITY) -> BarPanel:
     """A simulated market's daily bars, as traded, as float64."""
-    days = [hours.session for hours in market.sessions(Market.US_EQUITY)]
+    days = [hours.session for hours in market.sessions(asset_class)]
     row_of = {day: row for row, day in enumerate(days)}
     fields = {field: np.full((len(days), len(symbols)), np.nan) for field in FIELDS}
     for column, symbol in enumerate(symbols):

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from closebell.model.decision import Trend, Volatility
+from closebell.model.instruments import Market
 
 
 class ClosedBy(StrEnum):
@@ -123,6 +124,8 @@ class BacktestRecords:
         How often the desk halted itself.
     warnings
         What a reader must know, such as survivorship.
+    market
+        Whose sessions they are.
     """
 
     label: str
@@ -134,3 +137,4 @@ class BacktestRecords:
     decisions: Sequence[DecisionRow]
     halts_count: int
     warnings: tuple[str, ...]
+    market: Market = Market.US_EQUITY

@@ -65,18 +65,25 @@ def csv_of(row_type: type[NamedTuple], rows: Sequence[NamedTuple]) -> bytes:
     return stream.getvalue().encode()
 
 
+def refuse_other_files(folder: Path) -> None:
+    """Raises ConfigurationError when the folder is a file, or holds something that is no result: it is not to be replaced."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError(f"{folder} is a file: name a folder")
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
+        raise ConfigurationError(f"{folder} holds other files: name an empty folder, or one of an earlier backtest")
+
+
 def write_directory(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write a directory of results beside its place, then move it there; an earlier result is replaced, anything else is not.
 
     Raises
     ------
     ConfigurationError
-        The folder holds something that is no result.
+        As `refuse_other_files`.
     DataError
         The disk is full or cannot be written to; what was there before is still there.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
-        raise ConfigurationError(f"{folder} holds other files: name an empty folder, or one of an earlier backtest")
+    refuse_other_files(folder)
     written: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,11 @@
 """One backtest from its request to its records."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+
+import numpy as np
 
 from closebell.app.generate_signals import DecisionKeeper
 from closebell.backtest.collected import collect
@@ -11,13 +13,17 @@ from closebell.backtest.engine import BacktestDesk, Progress
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.records import BacktestRecords
 from closebell.model.errors import ConfigurationError
-from closebell.model.instruments import Instrument
+from closebell.model.instruments import Instrument, Market
 from closebell.model.panel import BarPanel
 from closebell.model.parameters import ParameterSet, RiskLimits
 from closebell.simulation.bar_market import BarMarket
 from closebell.simulation.trading_floor import ExchangeOptions
 from closebell.strategies import sessions_needed
 
+CASH_USD_MAX = 10**12
+"""Fractions of a cent are still told apart beside so much."""
+SLIPPAGE_BPS_MAX = 1000
+COVERAGE_FRAC_MIN = Decimal("0.000001")
 UNSORTED = "unsorted"
 """The sector of symbols of which nobody said one."""
 REGIME_SYMBOLS = ("SPY", "SPX")
@@ -46,8 +52,17 @@ class Costs:
         for name in ("slippage_bps", "commission_a_share_usd", "commission_an_order_usd"):
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}: a cost is not negative")
+        if self.slippage_bps > SLIPPAGE_BPS_MAX:
+            raise ConfigurationError(f"slippage_bps is {self.slippage_bps}: at most {SLIPPAGE_BPS_MAX}, a tenth of the price")
         if not 0 < self.capacity_frac <= 1:
             raise ConfigurationError(f"capacity_frac is {self.capacity_frac}: it is above 0 and at most 1")
+
+    def require_charged_in(self, market: Market) -> None:
+        """Refuse commissions that a market does not have. Raises ConfigurationError."""
+        if market is Market.CRYPTO and (self.commission_a_share_usd or self.commission_an_order_usd):
+            raise ConfigurationError(
+                "commissions are of shares: a crypto trade pays Alpaca's fee, 0.25 % of what is received, and that is counted"
+            )
 
     @property
     def spread_frac(self) -> Decimal:
@@ -56,8 +71,8 @@ class Costs:
 
     def options(self, cash_usd: Decimal) -> ExchangeOptions:
         """The exchange with these costs and an account with this cash."""
-        if cash_usd <= 0:
-            raise ConfigurationError(f"cash is {cash_usd} USD: a backtest begins with some")
+        if not 1 <= cash_usd <= CASH_USD_MAX:
+            raise ConfigurationError(f"cash is {cash_usd} USD: a backtest begins with 1 to {CASH_USD_MAX:,} USD")
         return ExchangeOptions(
             cash_usd=cash_usd, print_share_frac=self.capacity_frac, commission_a_share_usd=self.commission_a_share_usd,
             commission_an_order_usd=self.commission_an_order_usd,
@@ -79,13 +94,14 @@ def run_backtest(
     begin, end = span_of(market, parameters, first, last)
     desk = BacktestDesk(market, parameters, evidence, options, decisions)
     desk.play(begin, end, progress or _silent)
-    return collect(desk, evidence, (*warnings, *_absences(evidence)))
+    left_out, uncovered = _left_out(parameters, market.asset_class), _uncovered(market, parameters, desk.sessions)
+    return collect(desk, evidence, (*warnings, *left_out, *_absences(evidence), *uncovered))
 
 
 def span_of(market: BarMarket, parameters: ParameterSet, first: date | None, last: date | None) -> tuple[date, date]:
     """The sessions to trade, first and last.
 
-    Raises ConfigurationError when the first is after the last, or no bar is left to decide on.
+    Raises ConfigurationError when there are no bars in that span, or too few to decide on.
     """
     days: list[date] = market.panel.sessions.astype("datetime64[D]").astype(object).tolist()
     needed = sessions_needed(parameters.strategies)
@@ -96,31 +112,42 @@ def span_of(market: BarMarket, parameters: ParameterSet, first: date | None, las
                 "bring more history, or name --from"
             )
         first = days[needed]
-    last = days[-1] if last is None else min(last, days[-1])
-    if first > last:
-        raise ConfigurationError(f"the span from {first} to {last} is empty: the bars end on {days[-1]}")
-    return first, last
+        if last is not None and last < first:
+            raise ConfigurationError(f"{last} is before {first}, the first session with the {needed} before it that count")
+    end = days[-1] if last is None else last
+    if not any(first <= day <= end for day in days):
+        raise ConfigurationError(f"the span from {first} to {end} is empty: the bars are of {days[0]} to {days[-1]}")
+    return first, min(end, days[-1])
 
 
-def default_parameters(panel: BarPanel, strategies: tuple[str, ...]) -> ParameterSet:
-    """A configuration for bars that come without one: every symbol, one sector whose limits do not bind.
+def default_parameters(panel: BarPanel, strategies: tuple[str, ...], market: Market = Market.US_EQUITY) -> ParameterSet:
+    """A configuration for bars that come without one: every symbol, one sector whose limits do not bind, and no share of them
+    that must have bars, as some may be listed late and others delisted.
 
-    The regime is told from SPY or SPX where the bars have it, and is unknown otherwise.
+    The regime is told from SPY or SPX (of crypto from BTC/USD) where the bars have it, and is unknown otherwise. Raises
+    ConfigurationError when there is nothing to trade.
     """
     regime_symbol = next((symbol for symbol in REGIME_SYMBOLS if symbol in panel.symbols), REGIME_SYMBOLS[0])
     traded = [symbol for symbol in panel.symbols if symbol != "SPX"]
-    limits = RiskLimits(positions_per_sector_count_max=RiskLimits().positions_count_max, sector_exposure_frac_max=Decimal(1))
-    universe = tuple(Instrument(symbol=symbol, sector=UNSORTED) for symbol in traded)
+    if not traded:
+        raise ConfigurationError("the bars are of SPX alone, an index that nobody can buy: add the symbols to trade")
+    limits = RiskLimits(
+        positions_per_sector_count_max=RiskLimits().positions_count_max, sector_exposure_frac_max=Decimal(1),
+        universe_coverage_frac_min=COVERAGE_FRAC_MIN,
+    )
+    universe = tuple(Instrument(symbol=symbol, sector=UNSORTED, market=market) for symbol in traded)
     return voted_by(ParameterSet(universe=universe, regime_symbol=regime_symbol, limits=limits), strategies)
 
 
 def voted_by(parameters: ParameterSet, strategies: tuple[str, ...]) -> ParameterSet:
     """The configuration with some strategies only; no more votes are asked for than there are voters.
 
-    Raises ConfigurationError for a strategy that does not exist.
+    Raises ConfigurationError for a strategy that does not exist, or stands twice.
     """
     if not strategies:
         return parameters
+    if len(set(strategies)) < len(strategies):
+        raise ConfigurationError(f"{', '.join(strategies)}: a strategy votes once, name it once")
     sessions_needed(strategies)
     votes = min(parameters.votes_to_act_count_min, len(strategies))
     return parameters.model_copy(update={"strategies": strategies, "votes_to_act_count_min": votes})
@@ -133,6 +160,31 @@ def _absences(evidence: KnownEvidence) -> tuple[str, ...]:
     if evidence.lacks_regime:
         told.append("no bars of the regime's symbol: the market's trend counts as unknown")
     return tuple(told)
+
+
+def _left_out(parameters: ParameterSet, market: Market) -> tuple[str, ...]:
+    """Tells of a configuration for both markets, of which a backtest trades one, with the whole account."""
+    others = [instrument.symbol for instrument in parameters.universe if instrument.market is not market]
+    if not others:
+        return ()
+    return (f"a backtest trades one market, here {market}: {len(others)} other symbols of the configuration are left out",)
+
+
+def _uncovered(market: BarMarket, parameters: ParameterSet, sessions: Sequence[date]) -> tuple[str, ...]:
+    """Tells when too much of the universe had no bars, not yet or no longer: the desk then takes its data for broken and buys
+    nothing. A symbol without enough history, or with a hole in it, counts as one without bars too; that is not told here."""
+    panel, universe = market.panel, parameters.instruments(market.asset_class)
+    columns = [panel.symbols.index(it.symbol) for it in universe if it.symbol in panel.symbols]
+    traded = np.isin(panel.sessions, np.array(sessions, dtype="datetime64[D]"))
+    least = parameters.limits.universe_coverage_frac_min
+    coverage = np.isfinite(panel.close[traded][:, columns]).sum(axis=1) / max(len(universe), 1)
+    low_count = int((coverage < float(least)).sum())
+    if not low_count:
+        return ()
+    return (
+        f"in {low_count} of {len(sessions)} sessions less than {least:.0%} of the universe had bars, so the desk bought nothing: "
+        "lower limits.universe_coverage_frac_min if they were not listed then",
+    )
 
 
 def _silent(done: int, total: int) -> None:

@@ -1,7 +1,7 @@
 """A backtest in numbers, with units in their names, each after costs and, as `gross_...`, before them.
 
-Returns are of the account's daily closes, from its opening cash on. A year has 252 sessions; ratios are annual, without a
-risk-free rate. Where a number has no meaning (no loss to divide by, fewer than two returns) it is None.
+Returns are of the account's daily closes, from its opening cash on. A year has 252 sessions, of crypto 365; ratios are annual,
+without a risk-free rate. Where a number has no meaning (no loss to divide by, fewer than two returns) it is None.
 """
 
 import hashlib
@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closebell.backtest.records import BacktestRecords, TradeRow
+from closebell.model.instruments import Market
 
-SESSIONS_PER_YEAR = 252
+SESSIONS_PER_YEAR = Market.US_EQUITY.sessions_a_year_count
 Floats = NDArray[np.float64]
 
 
@@ -27,6 +28,7 @@ def summary_of(records: BacktestRecords) -> dict[str, Any]:
     gross_pnl = np.array([float(trade.gross_pnl_usd) for trade in records.trades])
     spread = sum((order.spread_cost_usd for order in records.orders), Decimal(0))
     commission = sum((order.commission_usd for order in records.orders), Decimal(0))
+    year = records.market.sessions_a_year_count
     multiples = [float(trade.r_multiple_ratio) for trade in records.trades if trade.r_multiple_ratio is not None]
     return {
         "first_session": f"{records.equity[0].session}" if records.equity else None,
@@ -35,8 +37,8 @@ def summary_of(records: BacktestRecords) -> dict[str, Any]:
         "cash_usd": float(records.cash_usd),
         "final_equity_usd": float(equity[-1]),
         "gross_final_equity_usd": float(gross[-1]),
-        **_of_curve(equity, ""),
-        **_of_curve(gross, "gross_"),
+        **_of_curve(equity, "", year),
+        **_of_curve(gross, "gross_", year),
         **_of_trades(net_pnl, ""),
         **_of_trades(gross_pnl, "gross_"),
         "trades_count": len(records.trades),
@@ -69,25 +71,25 @@ def returns_of(equity: Floats) -> Floats:
     return equity[1:] / equity[:-1] - 1.0
 
 
-def volatility_annual(returns: Floats) -> float | None:
+def volatility_annual(returns: Floats, sessions_a_year: int = SESSIONS_PER_YEAR) -> float | None:
     """Standard deviation (n - 1), annual."""
-    return float(np.std(returns, ddof=1)) * math.sqrt(SESSIONS_PER_YEAR) if len(returns) > 1 else None
+    return float(np.std(returns, ddof=1)) * math.sqrt(sessions_a_year) if len(returns) > 1 else None
 
 
-def sharpe_annual(returns: Floats) -> float | None:
+def sharpe_annual(returns: Floats, sessions_a_year: int = SESSIONS_PER_YEAR) -> float | None:
     """Mean over standard deviation (n - 1), annual; None when there is no variation."""
     if len(returns) < 2:
         return None
     deviation = float(np.std(returns, ddof=1))
-    return float(np.mean(returns)) / deviation * math.sqrt(SESSIONS_PER_YEAR) if deviation > 0 else None
+    return float(np.mean(returns)) / deviation * math.sqrt(sessions_a_year) if deviation > 0 else None
 
 
-def sortino_annual(returns: Floats) -> float | None:
+def sortino_annual(returns: Floats, sessions_a_year: int = SESSIONS_PER_YEAR) -> float | None:
     """Mean over the root mean square of the negative returns, annual; None when none is negative."""
     if len(returns) < 2:
         return None
     downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2)))
-    return float(np.mean(returns)) / downside * math.sqrt(SESSIONS_PER_YEAR) if downside > 0 else None
+    return float(np.mean(returns)) / downside * math.sqrt(sessions_a_year) if downside > 0 else None
 
 
 def drawdowns_frac(equity: Floats) -> Floats:
@@ -96,18 +98,18 @@ def drawdowns_frac(equity: Floats) -> Floats:
     return (peaks - equity) / peaks
 
 
-def _of_curve(equity: Floats, prefix: str) -> dict[str, float | int | None]:
+def _of_curve(equity: Floats, prefix: str, sessions_a_year: int) -> dict[str, float | int | None]:
     returns = returns_of(equity)
     total = float(equity[-1] / equity[0] - 1.0)
-    years = len(returns) / SESSIONS_PER_YEAR
+    years = len(returns) / sessions_a_year
     annual = float((equity[-1] / equity[0]) ** (1 / years) - 1.0) if years and equity[-1] > 0 else None
     deepest = float(drawdowns_frac(equity).max())
     return {
         f"{prefix}total_return_frac": total,
         f"{prefix}annual_return_frac": annual,
-        f"{prefix}volatility_annual_frac": volatility_annual(returns),
-        f"{prefix}sharpe_annual_ratio": sharpe_annual(returns),
-        f"{prefix}sortino_annual_ratio": sortino_annual(returns),
+        f"{prefix}volatility_annual_frac": volatility_annual(returns, sessions_a_year),
+        f"{prefix}sharpe_annual_ratio": sharpe_annual(returns, sessions_a_year),
+        f"{prefix}sortino_annual_ratio": sortino_annual(returns, sessions_a_year),
         f"{prefix}calmar_ratio": annual / deepest if annual is not None and deepest > 0 else None,
         f"{prefix}drawdown_frac_max": deepest,
         f"{prefix}drawdown_sessions_max": _longest_drawdown(equity),
@@ -136,7 +138,7 @@ def _turnover(records: BacktestRecords, equity: Floats) -> float | None:
     """Value bought in a year over mean equity."""
     bought = sum((order.filled_shares * order.filled_price_usd for order in records.orders
                   if order.side == "buy" and order.filled_price_usd is not None), Decimal(0))
-    years = len(records.equity) / SESSIONS_PER_YEAR
+    years = len(records.equity) / records.market.sessions_a_year_count
     return float(bought) / float(np.mean(equity)) / years if years else None
 
 

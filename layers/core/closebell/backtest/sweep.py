@@ -1,8 +1,9 @@
 """What a sweep tries: parameters by name with the values that each takes, and the points that they make.
 
 A parameter is named as in the configuration (`exits.stop_loss_frac`), `universe_count` is how many of the configuration's first
-equities are traded. Values are a list (`0.02,0.03`), whole numbers (`1..4`), a range with a step (`0.02..0.06..0.01`) or, for
-`strategies`, names joined by a plus (`rsi,rsi+macd`). All of it is checked before anything runs.
+equities are traded, `universe` which of its symbols. Values are a list (`0.02,0.03`), whole numbers (`1..4`), a range with a step
+(`0.02..0.06..0.01`) or, for `strategies` and `universe`, names joined by a plus (`rsi,rsi+macd`). All of it is checked before
+anything runs.
 """
 
 import math
@@ -25,7 +26,7 @@ from closebell.model.parameters import ParameterSet
 from closebell.simulation.bar_market import BarMarket
 from closebell.strategies import STRATEGIES
 
-UNIVERSE_COUNT, STRATEGY_NAMES, VOTES = "universe_count", "strategies", "votes_to_act_count_min"
+UNIVERSE, UNIVERSE_COUNT, STRATEGY_NAMES, VOTES = "universe", "universe_count", "strategies", "votes_to_act_count_min"
 POINTS_COUNT_MAX = 10_000
 _NOT_SWEPT = {"schema_version", "version_count", "universe", "regime_symbol", "crypto_regime_symbol"}
 
@@ -72,7 +73,7 @@ def read_axes(texts: Sequence[str], base: ParameterSet) -> tuple[SweepAxis, ...]
         name, equals, listed = (part.strip() for part in text.partition("="))
         if not equals or not name:
             faults.append(f"{text!r} is no parameter with values: write it like exits.stop_loss_frac=0.02,0.03")
-        elif name not in (known := (*swept_fields(), UNIVERSE_COUNT)):
+        elif name not in (known := (*swept_fields(), UNIVERSE, UNIVERSE_COUNT)):
             close = get_close_matches(name, known, n=1)
             meant = f" did you mean {close[0]}?" if close else ""
             faults.append(f"there is no parameter {name!r};{meant} Allowed: {', '.join(sorted(known))}")
@@ -82,6 +83,8 @@ def read_axes(texts: Sequence[str], base: ParameterSet) -> tuple[SweepAxis, ...]
             axis, wrong = _axis(name, listed, base)
             axes.append(axis)
             faults += wrong
+    if {UNIVERSE, UNIVERSE_COUNT} <= {axis.name for axis in axes}:
+        faults.append(f"{UNIVERSE} and {UNIVERSE_COUNT} both say what is traded: sweep one of them")
     if faults:
         raise ConfigurationError("the sweep cannot be run:\n" + "\n".join(f"  {fault}" for fault in faults))
     if not axes:
@@ -126,7 +129,9 @@ def _with_values(base: ParameterSet, values: Mapping[str, str]) -> dict[str, Any
     for name, text in values.items():
         table, _, key = name.rpartition(".")
         if name == UNIVERSE_COUNT:
-            data["universe"] = base.instruments(Market.US_EQUITY)[: int(text)]
+            data[UNIVERSE] = base.instruments(Market.US_EQUITY)[: int(text)]
+        elif name == UNIVERSE:
+            data[UNIVERSE] = tuple(instrument for instrument in base.universe if instrument.symbol in text.split("+"))
         elif name == STRATEGY_NAMES:
             data[name] = tuple(text.split("+"))
         elif table:
@@ -184,6 +189,10 @@ def _value_faults(name: str, value: str, base: ParameterSet) -> Iterator[str]:
         count = len(base.instruments(Market.US_EQUITY))
         if not value.isdecimal() or not 1 <= int(value) <= count:
             yield f"{name} is {value!r}; it takes a whole number from 1 to {count}, the equities of the configuration"
+    elif name == UNIVERSE:
+        symbols = [instrument.symbol for instrument in base.universe]
+        for unknown in (word for word in dict.fromkeys(value.split("+")) if word not in symbols):
+            yield f"there is no symbol {unknown!r} in the configuration's universe, which has symbols such as {symbols[0]}"
     elif name == STRATEGY_NAMES:
         names = value.split("+")
         for unknown in (word for word in dict.fromkeys(names) if word not in STRATEGIES):

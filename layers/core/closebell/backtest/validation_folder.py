@@ -55,6 +55,8 @@ class ValidationFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        if folder.exists() and not folder.is_dir():
+            raise ConfigurationError(f"{folder} is a file: name a folder")
         found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         if found and SEAL not in found:
             lost = TRIALS in found

@@ -13,12 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
+from closebell.backtest.bar_gaps import gaps_warning
 from closebell.backtest.comparison import ComparedBacktest
 from closebell.backtest.engine import EveryDecision
 from closebell.backtest.engine import Progress as TellProgress
 from closebell.backtest.markets import NamedMarket, demo_market, synthetic_days
 from closebell.backtest.records import BacktestRecords
-from closebell.backtest.result_files import backtest_files, comparison_files, write_directory
+from closebell.backtest.result_files import backtest_files, comparison_files, refuse_other_files, write_directory
 from closebell.backtest.run import Costs, default_parameters, run_backtest, span_of, voted_by
 from closebell.backtest.summary import summary_of
 from closebell.backtest.survivorship import survivorship_warning
@@ -35,6 +36,7 @@ ENSEMBLE = "ensemble"
 
 
 Bars = Annotated[str, typer.Option(help="Folder of SYMBOL.csv or SYMBOL.parquet; or demo, or synthetic.")]
+Traded = Annotated[Market, typer.Option("--market", help="What the files hold, shares or crypto pairs (BTC-USD.csv).")]
 Out = Annotated[Path, typer.Option(help="Folder for the results.")]
 Strategies = Annotated[str, typer.Option(help="Names with commas between; the configuration's if left out.")]
 Since = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First session traded.")]
@@ -46,26 +48,30 @@ PerShare = Annotated[str, typer.Option("--commission-per-share", help="USD.")]
 PerOrder = Annotated[str, typer.Option("--commission-per-order", help="USD.")]
 PerRoundTrip = Annotated[str, typer.Option("--commission-per-round-trip", help="USD, half of it on each order.")]
 Capacity = Annotated[str, typer.Option(help="Part of the mean daily volume that one print offers, 0 to 1.")]
+Gaps = Annotated[
+    bool, typer.Option("--allow-gaps", help="A symbol did not trade in a session its file lacks; an error if left out.")
+]
 
 
 @app.command()
 def backtest(
     bars: Bars, out: Out, strategies: Strategies = "", since: Since = None, until: Until = None, cash: Cash = "100000",
     config: Config = None, slippage_bps: SlippageBps = "5", per_share: PerShare = "0", per_order: PerOrder = "0",
-    per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1",
+    per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1", allow_gaps: Gaps = False, market: Traded = Market.US_EQUITY,
     every_decision: Annotated[bool, typer.Option(help="Keep every symbol's decision of every session: much slower.")] = False,
 ) -> None:
     """Trade past sessions with the deployed desk's own code; results before and after costs."""
     console = Console(highlight=False)
     try:
+        refuse_other_files(out)
         costs = costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
         options = costs.options(amount_of("--cash", cash))
-        found = market_named(bars, costs)
+        found = market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
         parameters = desk_parameters(found, config, names_in(strategies))
         decisions = EveryDecision() if every_decision else None
         records = with_progress(console, "trading", lambda progress: run_backtest(
             found.market, parameters, options, first=day_of(since), last=day_of(until), decisions=decisions, progress=progress,
-            warnings=survivorship(found.market),
+            warnings=told_of(found.market),
         ))  # fmt: skip
         summary = summary_of(records)
         write_directory(out, backtest_files(records, summary))
@@ -79,21 +85,22 @@ def backtest(
 def compare(
     bars: Bars, out: Out, strategies: Strategies = "", since: Since = None, until: Until = None, cash: Cash = "100000",
     config: Config = None, slippage_bps: SlippageBps = "5", per_share: PerShare = "0", per_order: PerOrder = "0",
-    per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1",
+    per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1", allow_gaps: Gaps = False, market: Traded = Market.US_EQUITY,
 ) -> None:
     """Backtest every strategy alone and all of them together, side by side."""
     console = Console(highlight=False)
     compared = []
     try:
+        refuse_other_files(out)
         costs = costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
         options = costs.options(amount_of("--cash", cash))
-        found = market_named(bars, costs)
+        found = market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
         whole = desk_parameters(found, config, names_in(strategies))
         span = span_of(found.market, whole, day_of(since), day_of(until))  # the same sessions for every one
         desks = {name: voted_by(whole, (name,)) for name in whole.strategies} | {ENSEMBLE: whole}
         for name, parameters in desks.items():
             records = with_progress(console, name, lambda progress, desk=parameters: run_backtest(  # type: ignore[misc]  # bound now
-                found.market, desk, options, first=span[0], last=span[1], progress=progress, warnings=survivorship(found.market)
+                found.market, desk, options, first=span[0], last=span[1], progress=progress, warnings=told_of(found.market)
             ))  # fmt: skip
             compared.append(ComparedBacktest(name, records, summary_of(records)))
         write_directory(out, comparison_files(compared))
@@ -115,23 +122,30 @@ def costs_of(slippage_bps: str, per_share: str, per_order: str, per_round_trip: 
     )
 
 
-def market_named(bars: str, costs: Costs) -> NamedMarket:
+def market_named(
+    bars: str, costs: Costs, *, gaps_are_allowed: bool = False, market: Market = Market.US_EQUITY
+) -> NamedMarket:
     """The market that `--bars` names. Raises ConfigurationError, DataError (files that are wrong)."""
     calendar = ExchangeCalendar()
+    costs.require_charged_in(market)
+    if bars == "demo" and market is not Market.US_EQUITY:
+        raise ConfigurationError("the demo's prices are of shares: name a folder of pairs, such as BTC-USD.csv, or synthetic")
     if bars == "demo":
         return demo_market(calendar, costs.spread_frac)
     if bars == "synthetic":
-        return synthetic_days(calendar, costs.spread_frac)
+        return synthetic_days(calendar, costs.spread_frac, market=market)
     from closebell.adapters.bar_files import read_bar_folder, read_splits  # pandas is imported only where files are read
 
     folder = Path(bars)
     panel = read_bar_folder(
-        folder, lambda first, last: {hours.session for hours in calendar.sessions(Market.US_EQUITY, first, last)}
-    )
-    market = BarMarket(
-        panel, hours_of(calendar, panel), splits=read_splits(folder), spread_frac=costs.spread_frac, label=f"{folder}"
-    )
-    return NamedMarket(market, default_parameters(market.panel, ()))
+        folder, lambda first, last: {hours.session for hours in calendar.sessions(market, first, last)},
+        gaps_are_allowed=gaps_are_allowed, market=market,
+    )  # fmt: skip
+    found = BarMarket(
+        panel, hours_of(calendar, panel, market), splits=read_splits(folder, panel), spread_frac=costs.spread_frac,
+        label=f"{folder}", asset_class=market, account_hours=hours_of(calendar, panel),
+    )  # fmt: skip
+    return NamedMarket(found, default_parameters(found.panel, (), market))
 
 
 def desk_parameters(found: NamedMarket, config: Path | None, strategies: tuple[str, ...]) -> ParameterSet:
@@ -145,10 +159,9 @@ def desk_parameters(found: NamedMarket, config: Path | None, strategies: tuple[s
     return voted_by(read_parameters(text, STRATEGIES), strategies)
 
 
-def survivorship(market: BarMarket) -> tuple[str, ...]:
-    """A warning where nothing in the bars was ever delisted."""
-    warning = survivorship_warning(market.panel)
-    return (warning,) if warning else ()
+def told_of(market: BarMarket) -> tuple[str, ...]:
+    """What a reader must know of the bars: sessions that symbols lack, and that nothing was ever delisted."""
+    return tuple(warning for warning in (gaps_warning(market.panel), survivorship_warning(market.panel)) if warning)
 
 
 def with_progress(console: Console, what: str, work: Callable[[TellProgress], BacktestRecords]) -> BacktestRecords:

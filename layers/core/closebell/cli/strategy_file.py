@@ -3,6 +3,7 @@
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 
 from closebell.model.errors import ConfigurationError
@@ -31,14 +32,20 @@ def read_strategy(path: Path) -> Strategy:
     return Strategy(name, lookback_sessions, scores)
 
 
+def _line(error: BaseException, path: Path) -> str:
+    """Where in the file it failed; "" for an error that says it itself."""
+    frames = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename) == path.resolve()]
+    return f" (line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
+
+
 def _executed(path: Path) -> ModuleType:
-    spec = spec_from_file_location(_MODULE, path)
+    spec = spec_from_file_location(_MODULE, path.resolve())
     if spec is None or spec.loader is None:
         raise ConfigurationError(f"{path} is no Python file: its name has to end in .py")
     module = module_from_spec(spec)
     sys.modules[_MODULE] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise ConfigurationError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # a file that ends the process would end it as if all were well
+        raise ConfigurationError(f"{path} cannot be run: {type(error).__name__}: {error}{_line(error, path)}") from error
     return module

@@ -21,6 +21,7 @@ from closebell.cli.backtest_commands import (
     Capacity,
     Cash,
     Config,
+    Gaps,
     Out,
     PerOrder,
     PerRoundTrip,
@@ -35,7 +36,7 @@ from closebell.cli.backtest_commands import (
     desk_parameters,
     market_named,
     names_in,
-    survivorship,
+    told_of,
 )
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.parameters import ParameterSet
@@ -53,7 +54,10 @@ class Sampler(StrEnum):
     OPTUNA = "optuna"
 
 
-Grid = Annotated[list[str] | None, typer.Option(help="name=values: exits.stop_loss_frac=0.02,0.03, 1..4, or 0.02..0.06..0.01.")]
+Grid = Annotated[
+    list[str] | None,
+    typer.Option(help="name=values: exits.stop_loss_frac=0.02,0.03, 1..4, or 0.02..0.06..0.01; universe=KO+PEP,AAPL+MSFT."),
+]
 UniverseSizes = Annotated[str, typer.Option(help="How many of the configuration's first equities: 5,10,20.")]
 Points = Annotated[int, typer.Option(min=1, max=10_000, help="How many points optuna draws.")]
 Objective = Annotated[str, typer.Option(help="A number of result.json; the best comes first.")]
@@ -70,14 +74,14 @@ def sweep_command(
     workers: Workers = 2, stack: InAws = "",
     strategies: Strategies = "", since: Since = None, until: Until = None, cash: Cash = "100000",
     config: Config = None, slippage_bps: SlippageBps = "5", per_share: PerShare = "0", per_order: PerOrder = "0",
-    per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1",
+    per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1", allow_gaps: Gaps = False,
 ) -> None:
     """Backtest many configurations in processes side by side; an interrupted sweep goes on with what is missing."""
     console = Console(highlight=False)
     try:
         costs = costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
         options = costs.options(amount_of("--cash", cash))
-        found = market_named(bars, costs)
+        found = market_named(bars, costs, gaps_are_allowed=allow_gaps)
         base = desk_parameters(found, config, names_in(strategies))
         axes = read_axes([*(grid or ()), *([f"{UNIVERSE_COUNT}={universe_sizes}"] if universe_sizes else ())], base)
         search = _search(sampler, axes, base, points, require_objective(objective), seed)
@@ -92,7 +96,7 @@ def sweep_command(
         typer.echo(f"closebell: interrupted; what is done is in {out}, the same command does the rest", err=True)
         raise typer.Exit(INTERRUPTED) from error
     _show(console, results, objective)
-    for warning in survivorship(found.market):
+    for warning in told_of(found.market):
         console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True)
     console.print(f"written to {out / TABLE}", soft_wrap=True)
 

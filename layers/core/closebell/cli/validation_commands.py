@@ -25,6 +25,7 @@ from closebell.cli.backtest_commands import (
     Capacity,
     Cash,
     Config,
+    Gaps,
     PerOrder,
     PerRoundTrip,
     PerShare,
@@ -38,7 +39,7 @@ from closebell.cli.backtest_commands import (
     desk_parameters,
     market_named,
     names_in,
-    survivorship,
+    told_of,
 )
 from closebell.cli.strategy_file import read_strategy
 from closebell.model.errors import ClosebellError, ConfigurationError
@@ -56,7 +57,7 @@ def validate_configuration(
     bars: Bars, out: Folder, strategies: Strategies = "", since: Since = None, until: Until = None, cash: Cash = "100000",
     config: Config = None, slippage_bps: SlippageBps = "5", commission_per_share: PerShare = "0",
     commission_per_order: PerOrder = "0", commission_per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1",
-    strategy_file: OwnFile = None, open_holdout: OpenHoldout = False, grid: Grid = 3, seed: Seed = 7,
+    allow_gaps: Gaps = False, strategy_file: OwnFile = None, open_holdout: OpenHoldout = False, grid: Grid = 3, seed: Seed = 7,
 ) -> None:
     """Judge a configuration by sessions it was not chosen on. Status 1 when a red flag stands."""
     console = Console(highlight=False)
@@ -64,9 +65,10 @@ def validate_configuration(
         if grid not in GRID_COUNTS:
             raise ConfigurationError(f"--grid is {grid}: write {', '.join(map(str, GRID_COUNTS))}")
         costs = costs_of(slippage_bps, commission_per_share, commission_per_order, commission_per_round_trip, capacity)
+        costs.options(amount_of("--cash", cash))  # refused before anything is read
         own = read_strategy(strategy_file) if strategy_file else None
         with _registered(own):
-            folder, found = ValidationFolder(out), market_named(bars, costs)
+            folder, found = ValidationFolder(out), market_named(bars, costs, gaps_are_allowed=allow_gaps)
             names = names_in(strategies) or ((own.name,) if own else ())
             request = ValidationRequest(
                 terms=TrialTerms(found.market, costs, amount_of("--cash", cash)),
@@ -81,7 +83,7 @@ def validate_configuration(
     except ClosebellError as error:
         fail(error)
     show_verdict(console, validation, judged)
-    for warning in survivorship(found.market):
+    for warning in told_of(found.market):
         console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True)
     console.print(f"written to {out}")
     if is_refused(judged):

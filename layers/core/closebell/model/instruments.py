@@ -18,6 +18,11 @@ class Market(StrEnum):
         """The zone whose calendar date names a session: New York for equities, UTC for crypto."""
         return ZoneInfo("America/New_York") if self is Market.US_EQUITY else ZoneInfo("UTC")
 
+    @property
+    def sessions_a_year_count(self) -> int:
+        """By which ratios and returns are made annual."""
+        return 252 if self is Market.US_EQUITY else 365
+
     def date_of(self, at: datetime) -> date:
         """The calendar date of an instant in the market's own zone."""
         return at.astimezone(self.zone).date()

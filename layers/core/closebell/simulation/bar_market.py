@@ -3,14 +3,20 @@
 A session prints its open, low, high and close, evenly spread over it: which of low and high came first is unknown, and the low
 first is the worse order for an owner with a stop. Between those prints the price passes through every price, so a stop inside
 the day's range fills at the stop and one that the open has jumped over fills at the open. A close-only session prints its close.
+
+A crypto day prints on its way from one of the four to the next too, once between any two reconciliations: the desk itself
+watches the targets of coins, and would otherwise sell at the high of the day. It prints its open twice, before the desk's orders,
+which are judged by that price, and after them, when they trade at it.
 """
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +31,48 @@ VOLUME_SESSIONS = 20
 """A print offers the mean volume of this many sessions before its own."""
 
 _INCREMENT_SHARES = Decimal("1e-9")
-_PATH_STEPS = 3
+_PRICE_STEP_USD = Decimal("1e-9")
 _SPARE = timedelta(days=15)
+
+
+class _DayPath(NamedTuple):
+    """How a session prints: the first and the last print lie `margin` inside it, the others evenly between, and `corners` are the
+    places of open, low, high and close among them. `shows_open_at` are instants, from the opening, at which the open is printed
+    already. Volumes are told to `volume_places` decimals."""
+
+    venue: str
+    margin: timedelta
+    corners: tuple[int, int, int, int]
+    shows_open_at: tuple[timedelta, ...]
+    volume_places: int
+
+    def instants(self, hours: SessionHours) -> tuple[datetime, ...]:
+        first, steps_count = hours.opens_at + self.margin, self.corners[-1]
+        step = (hours.closes_at - self.margin - first) / steps_count
+        early = (hours.opens_at + since for since in self.shows_open_at)
+        return (*early, *(first + step * place for place in range(steps_count + 1)))
+
+    def prices(self, bar: DayBar) -> Iterator[Decimal]:
+        """The corners' prices as they are, those between on the line."""
+        yield from (bar.open_usd for _ in self.shows_open_at)
+        path = (bar.open_usd, bar.low_usd, bar.high_usd, bar.close_usd)
+        for (place, price), (next_place, next_price) in pairwise(zip(self.corners, path, strict=True)):
+            steps_count = next_place - place
+            yield price
+            for step in range(1, steps_count):
+                yield (price + (next_price - price) * step / steps_count).quantize(_PRICE_STEP_USD)
+        yield bar.close_usd
+
+    def offered_shares(self, volume_shares: float) -> float:
+        """What one print offers of a session's volume: all of it where there are four, and as much a day where there are more."""
+        prints_count = len(self.shows_open_at) + self.corners[-1] + 1
+        return round(volume_shares * len(self.corners) / prints_count, self.volume_places)
+
+
+_PATHS = {
+    Market.US_EQUITY: _DayPath("NYSE", timedelta(0), (0, 1, 2, 3), (), 0),
+    Market.CRYPTO: _DayPath("CRYPTO", timedelta(minutes=15), (0, 16, 32, 47), (timedelta(minutes=3),), 9),
+}
 
 
 class BarMarket:
@@ -35,10 +81,14 @@ class BarMarket:
     Parameters
     ----------
     panel
-        Equity bars. Prices are taken as they are: the shortest decimal that is the float. A bar without a close did not trade;
-        one without an open has its close alone, in `panel` its other prices are then the close too.
+        Bars of shares or of crypto pairs. Prices are taken as they are: the shortest decimal that is the float. A bar without a
+        close did not trade; one without an open has its close alone, in `panel` its other prices are then the close too.
     hours
-        The exchange's sessions, ascending, from the panel's first to at least one after its last.
+        The market's sessions, ascending, from the panel's first to at least one after its last.
+    asset_class
+        What the bars are of.
+    account_hours
+        For crypto, NYSE's sessions: by their closes the broker reckons what the account was worth the day before.
     splits
         Symbol -> ex-date -> ratio, for bars that are not adjusted.
     spread_frac
@@ -54,18 +104,20 @@ class BarMarket:
     def __init__(
         self, panel: BarPanel, hours: Sequence[SessionHours], *, splits: Mapping[str, Mapping[date, float]] | None = None,
         spread_frac: Decimal = Decimal(0), volatility_closes: Mapping[date, Decimal] | None = None, label: str = "daily bars",
+        asset_class: Market = Market.US_EQUITY, account_hours: Sequence[SessionHours] = (),
     ) -> None:
-        self.label = label
+        self.label, self.asset_class, self._path = label, asset_class, _PATHS[asset_class]
         self._as_given = panel
         self._is_close_only = np.isnan(panel.open) & np.isfinite(panel.close)
         self.panel = _filled(panel)
-        self._hours = tuple(hours)
+        self._hours, self._account_hours = tuple(hours), tuple(account_hours)
+        self._sessions = {Market.US_EQUITY: self._account_hours} | {asset_class: self._hours}
         self._hours_of = {day.session: day for day in self._hours}
         self._dates: list[date] = panel.sessions.astype("datetime64[D]").astype(object).tolist()
         self._row_of = {day: row for row, day in enumerate(self._dates)}
         missing = [day for day in self._dates if day not in self._hours_of]
         if missing:
-            raise ValueError(f"bars of {missing[0]}, which is no session of the exchange")
+            raise ValueError(f"bars of {missing[0]}, which is no session of the market")
         self._column_of = {symbol: column for column, symbol in enumerate(panel.symbols)}
         self._splits = {symbol: tuple(Split(day, _exact(ratio)) for day, ratio in sorted(found.items()))
                         for symbol, found in (splits or {}).items()}
@@ -80,31 +132,31 @@ class BarMarket:
 
     def assets(self) -> tuple[ListedAsset, ...]:
         return tuple(
-            ListedAsset(symbol, symbol, Market.US_EQUITY, "NYSE", True, True, False, _INCREMENT_SHARES, self._spread_frac)
+            ListedAsset(
+                symbol, symbol, self.asset_class, self._path.venue, tradable=True, fractionable=True, shortable=False,
+                increment_shares=_INCREMENT_SHARES, spread_frac=self._spread_frac,
+            )
             for symbol in self.panel.symbols
-        )
+        )  # fmt: skip
 
     def sessions(self, market: Market) -> tuple[SessionHours, ...]:
-        return self._hours if market is Market.US_EQUITY else ()
+        return self._sessions.get(market, ())
 
     def prints(self, symbol: str, session: date) -> tuple[Print, ...]:
         bar = self._bar(symbol, session)
         if bar is None:
             return ()
-        hours, size = self._hours_of[session], self._usual_volume(symbol, session)
+        instants, size = self.print_instants(session), self._offered_shares(symbol, session)
         if self._is_close_only[self._row_of[session], self._column_of[symbol]]:
-            return (Print(hours.closes_at, bar.close_usd, size),)
-        path = (bar.open_usd, bar.low_usd, bar.high_usd, bar.close_usd)
-        instants = self.print_instants(session)
-        return tuple(Print(at, price, size, place > 0) for place, (at, price) in enumerate(zip(instants, path, strict=True)))
+            return (Print(instants[-1], bar.close_usd, size),)
+        path = zip(instants, self._path.prices(bar), strict=True)
+        return tuple(Print(at, price, size, place > 0) for place, (at, price) in enumerate(path))
 
     def print_instants(self, session: date) -> tuple[datetime, ...]:
         """When anything can print in a session (UTC)."""
         found = self._instants_of.get(session)
         if found is None:
-            hours = self._hours_of[session]
-            third = (hours.closes_at - hours.opens_at) / _PATH_STEPS
-            found = self._instants_of[session] = tuple(hours.opens_at + third * step for step in range(_PATH_STEPS + 1))
+            found = self._instants_of[session] = self._path.instants(self._hours_of[session])
         return found
 
     def day_bars(self, symbol: str, first: date, last: date) -> tuple[DayBar, ...]:
@@ -142,8 +194,8 @@ class BarMarket:
                     for symbol, found in self._splits.items()},
             spread_frac=self._spread_frac if spread_frac is None else spread_frac,
             volatility_closes={day: close for day, close in self._volatility_closes.items() if day <= last},
-            label=self.label,
-        )
+            label=self.label, asset_class=self.asset_class, account_hours=self._account_hours,
+        )  # fmt: skip
 
     def _place(self, symbol: str, session: date) -> tuple[int, int] | None:
         row, column = self._row_of.get(session), self._column_of.get(symbol)
@@ -159,13 +211,13 @@ class BarMarket:
         known = None if math.isnan(volume) else _exact(volume)
         return DayBar(session, _exact(opened), _exact(high), _exact(low), _exact(close), known)
 
-    def _usual_volume(self, symbol: str, session: date) -> Decimal | None:
-        """The mean volume of the sessions before; None when one of them is unknown, as at the beginning."""
+    def _offered_shares(self, symbol: str, session: date) -> Decimal | None:
+        """What a print offers of the mean volume of the sessions before; None when one is unknown, as at the beginning."""
         row, column = self._row_of[session], self._column_of[symbol]
         if row < VOLUME_SESSIONS:
             return None
         mean = float(np.mean(self.panel.volume[row - VOLUME_SESSIONS : row, column]))
-        return _exact(float(round(mean))) if math.isfinite(mean) else None
+        return _exact(self._path.offered_shares(mean)) if math.isfinite(mean) else None
 
 
 def _filled(panel: BarPanel) -> BarPanel:
@@ -179,7 +231,7 @@ def _exact(number: float) -> Decimal:
     return Decimal(repr(number))
 
 
-def hours_of(calendar: Calendar, panel: BarPanel) -> tuple[SessionHours, ...]:
-    """The sessions that a panel's market needs: from its first to some days after its last."""
+def hours_of(calendar: Calendar, panel: BarPanel, market: Market = Market.US_EQUITY) -> tuple[SessionHours, ...]:
+    """A market's sessions that go with a panel: from its first to some days after its last."""
     first, last = panel.sessions[0].astype(object), panel.sessions[-1].astype(object)
-    return tuple(calendar.sessions(Market.US_EQUITY, first, last + _SPARE))
+    return tuple(calendar.sessions(market, first, last + _SPARE))

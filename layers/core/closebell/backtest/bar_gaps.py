@@ -1,0 +1,25 @@
+"""Sessions in which a symbol has no bar though it traded before and after: a halt, or bars that are lost."""
+
+import numpy as np
+
+from closebell.model.panel import BarPanel
+
+SYMBOLS_SHOWN_MAX = 5
+
+
+def gaps_warning(panel: BarPanel) -> str | None:
+    """One sentence that names the symbols with the most such sessions and their first; None without any."""
+    traded = np.isfinite(panel.close)
+    has_begun = np.maximum.accumulate(traded, axis=0)
+    has_not_ended = np.maximum.accumulate(traded[::-1], axis=0)[::-1]
+    absent = ~traded & has_begun & has_not_ended
+    counts = absent.sum(axis=0)
+    columns = [column for column in np.argsort(-counts, kind="stable").tolist() if counts[column]]
+    if not columns:
+        return None
+    shown = ", ".join(
+        f"{panel.symbols[column]} on {counts[column]} (the first {panel.sessions[int(absent[:, column].argmax())]})"
+        for column in columns[:SYMBOLS_SHOWN_MAX]
+    )
+    more = f" and {len(columns) - SYMBOLS_SHOWN_MAX} more symbols" if len(columns) > SYMBOLS_SHOWN_MAX else ""
+    return f"gaps: no bar of {shown}{more}; such a session is taken for one without trading"
