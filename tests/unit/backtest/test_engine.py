@@ -176,6 +176,16 @@ def test_a_universe_without_bars_is_an_error_and_one_absent_symbol_a_note() -> N
     assert any("no bars of S00: skipped" in warning for warning in records.warnings)
 
 
+def test_a_symbol_that_is_skipped_for_its_bars_is_told_with_the_reason() -> None:
+    panel = seeded_panel(9, 300, 4)
+    close = panel.close.copy()
+    close[290, 2] *= 40
+    faulty = replace(panel, close=close, high=np.maximum(panel.high, close))
+    (told,) = traded(faulty).warnings
+    assert told.startswith("S02 was skipped after 9 sessions: price jump in session")
+    assert traded(panel).warnings == ()
+
+
 def test_bars_alone_are_enough_of_a_configuration() -> None:
     panel = seeded_panel(1, 300, 4)
     parameters = default_parameters(panel, ("rsi",))

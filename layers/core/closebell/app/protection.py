@@ -16,18 +16,25 @@ from closebell.model.orders import OrderLeg, OrderRecord
 from closebell.model.parameters import ExitTerms
 
 SHARE_STEP = Decimal("1e-9")
+COIN_DIGITS = 5
 CRYPTO_STOP_SLIP_FRAC = Decimal("0.02")
 """How far below its stop a crypto stop-limit still sells: Alpaca's own band for market orders."""
 
 
-def price_step(price_usd: Decimal) -> Decimal:
-    """The smallest price step Alpaca takes: a cent from one dollar on, a hundredth of a cent below."""
+def price_step(price_usd: Decimal, market: Market = Market.US_EQUITY) -> Decimal:
+    """The price step of our orders (USD).
+
+    Of shares it is the smallest that Alpaca takes: a cent from one dollar on, a hundredth of a cent below. A coin may cost a
+    hundred-thousandth of a dollar: five digits, as far as the ninth decimal.
+    """
+    if market is Market.CRYPTO:
+        return Decimal(1).scaleb(max(min(price_usd.adjusted() - COIN_DIGITS + 1, -2), -9))
     return Decimal("0.01") if price_usd >= 1 else Decimal("0.0001")
 
 
-def round_price(price_usd: Decimal) -> Decimal:
+def round_price(price_usd: Decimal, market: Market = Market.US_EQUITY) -> Decimal:
     """Down to the price step, so that a stop is never tighter and a sale's limit never dearer than asked for."""
-    return price_usd.quantize(price_step(price_usd), rounding=ROUND_DOWN)
+    return price_usd.quantize(price_step(price_usd, market), rounding=ROUND_DOWN)
 
 
 def is_whole(quantity_shares: Decimal) -> bool:
@@ -43,13 +50,13 @@ def sellable_shares(quantity_shares: Decimal) -> Decimal:
 def stop_price_usd(position: Position) -> Decimal:
     """Where the position's stop lies, on the price step."""
     frac = position.stop_loss_frac or ExitTerms().stop_loss_frac
-    return round_price(position.average_entry_price_usd * (1 - frac))
+    return round_price(position.average_entry_price_usd * (1 - frac), position.market)
 
 
 def target_price_usd(position: Position) -> Decimal:
     """Where the position's target lies, on the price step."""
     frac = position.take_profit_frac or ExitTerms().take_profit_frac
-    return round_price(position.average_entry_price_usd * (1 + frac))
+    return round_price(position.average_entry_price_usd * (1 + frac), position.market)
 
 
 def protective_order(position: Position, attempt_count: int, desk_name: str, now: datetime) -> OrderRecord:
@@ -72,7 +79,7 @@ def _request(position: Position, client_order_id: str) -> OrderRequest:
         stop_price_usd=stop,
     )
     if position.market is Market.CRYPTO:
-        limit = round_price(stop * (1 - CRYPTO_STOP_SLIP_FRAC))
+        limit = round_price(stop * (1 - CRYPTO_STOP_SLIP_FRAC), position.market)
         change = {"order_type": OrderType.STOP_LIMIT, "time_in_force": TimeInForce.GTC, "limit_price_usd": limit}
     elif is_whole(position.quantity_shares):
         change = {"order_type": OrderType.LIMIT, "time_in_force": TimeInForce.GTC, "limit_price_usd": target_price_usd(position)}

@@ -15,7 +15,7 @@ from datetime import date
 import numpy as np
 
 from closebell.analysis.regime import RegimeSeries, regimes
-from closebell.analysis.validation import Flags, bar_problems, usable
+from closebell.analysis.validation import Flags, bar_problems, is_absence, usable
 from closebell.app.evidence import Evidence, SessionPair, asked_symbols
 from closebell.model.decision import Regime
 from closebell.model.errors import ConfigurationError, DataError
@@ -43,7 +43,10 @@ class KnownEvidence:
     """Implements `EvidenceReader` over a `BarMarket`: every session's rows of matrices that are computed once.
 
     `absent_symbols` are those of the universe that the market does not have: they are skipped in every session. `lacks_regime`:
-    it does not have the symbol that the regime is told from. Raises DataError when it has none of the universe.
+    it does not have the symbol that the regime is told from. `faulty` grows with the sessions that are read: symbol -> in how
+    many it was skipped for bars that are there and cannot be right, and what is wrong with them.
+
+    Raises DataError when the market has none of the universe.
     """
 
     def __init__(self, market: BarMarket, parameters: ParameterSet) -> None:
@@ -64,6 +67,7 @@ class KnownEvidence:
         self._minimum_sessions = sessions_needed(parameters.strategies)
         self._volatility = _series_of(market.volatility_index()) if traded is Market.US_EQUITY else None
         self._era_count = -1
+        self.faulty: dict[str, tuple[int, str]] = {}
         self._matrices: _Matrices | None = None
 
     def read(self, market: Market, parameters: ParameterSet, pair: SessionPair) -> Evidence:
@@ -99,7 +103,11 @@ class KnownEvidence:
             return {}
         symbols = tuple(known.universe.symbols[column] for column in suspects.tolist())
         window = known.universe.rows(slice(first, row + 1)).columns(symbols)
-        return bar_problems(window, session, splits, self._minimum_sessions)
+        problems = bar_problems(window, session, splits, self._minimum_sessions)
+        for symbol, reason in problems.items():
+            if not is_absence(reason):
+                self.faulty[symbol] = (self.faulty.get(symbol, (0, ""))[0] + 1, reason)
+        return problems
 
     def _as_of(self, session: date) -> _Matrices:
         era = bisect_right(self._ex_dates, session)

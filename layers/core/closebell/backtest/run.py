@@ -159,6 +159,7 @@ def _absences(evidence: KnownEvidence) -> tuple[str, ...]:
         told.append(f"no bars of {', '.join(evidence.absent_symbols)}: skipped in every session")
     if evidence.lacks_regime:
         told.append("no bars of the regime's symbol: the market's trend counts as unknown")
+    told += [f"{symbol} was skipped after {count} sessions: {why}" for symbol, (count, why) in sorted(evidence.faulty.items())]
     return tuple(told)
 
 

@@ -49,6 +49,7 @@ class FaultyBroker:
         self._on_submit, self._on_call = on_submit, on_call
         self._not_found_until: dict[str, datetime] = {}
         self._is_rotated = False
+        self._refused_id = self._repeated_id = ""
 
     # --- reads
 
@@ -68,6 +69,7 @@ class FaultyBroker:
         if not self._is_rotated:
             return None
         self._is_rotated = False
+        self._repeated_id, self._refused_id = self._refused_id, ""
         return self
 
     def asset(self, symbol: str) -> Asset | None:
@@ -117,7 +119,9 @@ class FaultyBroker:
     # --- writes
 
     def submit(self, request: OrderRequest) -> VenueOrder:
-        self._on_submit(request)
+        if self._repeated_id != request.client_order_id:
+            self._on_submit(request)  # a call that is repeated with the new key is judged as it was when it began
+        self._repeated_id = ""
         self.stage.note(
             f"POST {request.client_order_id[-6:]} {request.side} {request.quantity_shares} {request.symbol} "
             f"{request.order_type} {request.time_in_force} {request.order_class}"
@@ -131,7 +135,9 @@ class FaultyBroker:
         self.stage.around(lambda: self._cancel(venue_order_id), "cancel")
 
     def _submit(self, request: OrderRequest) -> VenueOrder:
+        self._refused_id = request.client_order_id
         self._refuse_access()
+        self._refused_id = ""
         strikes, draw = self.stage.strikes, self.stage.generator
         if strikes("timeout_before_arrival"):
             raise OutcomeUnknown("connect timeout")
@@ -170,6 +176,7 @@ class FaultyBroker:
     # --- inside
 
     def _read(self, name: str, call: Callable[[], T]) -> T:
+        self._repeated_id = self._refused_id = ""
         self._on_call(name)
         return cast(T, self.stage.around(lambda: self._answer(name, call), name))
 
