@@ -66,6 +66,13 @@ def test_a_backtest_leaves_one_directory_whose_files_agree(bars: Path, tmp_path:
     assert "<script src" not in (tmp_path / "r" / "report.html").read_text()
 
 
+def test_slippage_may_be_a_share_of_the_spread(bars: Path, tmp_path: Path) -> None:
+    for name, slippage in (("bps", "4"), ("share", "0.25*16")):
+        asked = ("--strategies", "rsi", "--from", "2013-02-01", "--slippage-bps", slippage)
+        assert run("backtest", "--bars", bars, *asked, "--out", tmp_path / name).exit_code == 0
+    assert (tmp_path / "bps" / "trades.csv").read_bytes() == (tmp_path / "share" / "trades.csv").read_bytes()
+
+
 def test_a_second_backtest_takes_the_place_of_the_first_and_nothing_else_is_overwritten(bars: Path, tmp_path: Path) -> None:
     asked = ("backtest", "--bars", bars, "--strategies", "rsi", "--from", "2013-02-01", "--out", tmp_path / "r")
     assert run(*asked).exit_code == run(*asked).exit_code == 0
@@ -135,6 +142,8 @@ def test_a_full_disk_is_said_and_leaves_the_former_result(bars: Path, tmp_path: 
         (("--cash", "1e40"), "cash is 1E+40 USD: a backtest begins with 1 to 1,000,000,000,000 USD"),
         (("--slippage-bps", "nan"), "--slippage-bps is 'nan': write a finite number"),
         (("--slippage-bps", "-1"), "a cost is not negative"),
+        (("--slippage-bps", "5*10"), "a share of the spread is at most 1"),
+        (("--slippage-bps", "half*10"), "--slippage-bps is 'half': write a number"),
         (("--slippage-bps", "20000"), "slippage_bps is 20000: at most 1000"),
         (("--capacity", "2"), "capacity_frac is 2"),
         (("--strategies", "rsi,rsi"), "rsi, rsi: a strategy votes once"),

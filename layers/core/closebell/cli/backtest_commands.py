@@ -43,7 +43,9 @@ Since = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], 
 Until = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last session traded.")]
 Cash = Annotated[str, typer.Option(help="USD at the start.")]
 Config = Annotated[Path | None, typer.Option(help="The desk's configuration, as in examples/desk.toml.")]
-SlippageBps = Annotated[str, typer.Option(help="What a market or stop order pays beyond the price, in 0.01 %.")]
+SlippageBps = Annotated[
+    str, typer.Option(help="What a market or stop order pays beyond the price, in 0.01 %: 5, or a share of the spread, 0.5*10.")
+]
 PerShare = Annotated[str, typer.Option("--commission-per-share", help="USD.")]
 PerOrder = Annotated[str, typer.Option("--commission-per-order", help="USD.")]
 PerRoundTrip = Annotated[str, typer.Option("--commission-per-round-trip", help="USD, half of it on each order.")]
@@ -115,11 +117,22 @@ def costs_of(slippage_bps: str, per_share: str, per_order: str, per_round_trip: 
     each_order = amount_of("--commission-per-order", per_order)
     each_trip = amount_of("--commission-per-round-trip", per_round_trip)
     return Costs(
-        slippage_bps=amount_of("--slippage-bps", slippage_bps),
+        slippage_bps=_slippage_of(slippage_bps),
         commission_a_share_usd=amount_of("--commission-per-share", per_share),
         commission_an_order_usd=each_order + each_trip / ROUND_TRIP_ORDERS,
         capacity_frac=amount_of("--capacity", capacity),
     )
+
+
+def _slippage_of(text: str) -> Decimal:
+    """Basis points: `5`, or `0.5*10` for half of a spread of ten. Raises ConfigurationError."""
+    share, star, spread = text.partition("*")
+    if not star:
+        return amount_of("--slippage-bps", text)
+    share_frac = amount_of("--slippage-bps", share)
+    if share_frac > 1:
+        raise ConfigurationError(f"--slippage-bps is {text}: a share of the spread is at most 1, as in 0.5*10")
+    return share_frac * amount_of("--slippage-bps", spread)
 
 
 def market_named(
