@@ -70,6 +70,7 @@ def test_a_busted_buy_costs_nothing_and_what_was_sold_of_the_others_is_a_trade()
 def test_what_is_left_after_a_bust_earns_as_if_the_busted_shares_were_never_bought() -> None:
     left = book_bust(partly_sold(shares="3"), D(6), NEXT_DAY).position
     assert left is not None
+    assert (left.bought_shares, left.sold_shares, left.quantity_shares) == (D(4), D(3), D(1))
     assert ended(book_fill(left, fill(4, Side.SELL, "1", "120"))).pnl_usd == D(50)  # 3 x 10 and 1 x 20
 
 

@@ -183,7 +183,7 @@ def quote(bid: str, ask: str) -> Quote:
     [
         (quote("104.9", "105.1"), True, ""), (quote("105.0", "105.1"), False, ""), (quote("94.9", "95.1"), True, ""),
         (quote("94.8", "95.1"), False, ""), (None, False, "no quote"), (quote("0", "105"), False, "bid 0, ask 105 is no market"),
-        (quote("101", "100"), False, "bid 101, ask 100 is no market"),
+        (quote("101", "100"), False, "bid 101, ask 100 is no market"), (quote("0.5", "199.5"), True, ""),
     ],
 )
 def test_the_collar_holds_the_middle_of_the_quote_to_the_reference(seen: Quote | None, passed: bool, note: str) -> None:
