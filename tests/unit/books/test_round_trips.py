@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from closebell.books.ledger import Booking, book_asset_fee, book_bust, book_fill, open_position
 from closebell.books.reconciliation import asset_fees
-from closebell.model.books import Position, Trade
+from closebell.model.books import Position, PositionState, Trade
 from closebell.model.broker import Side, VenuePosition
 from closebell.model.decision import ExitRule
 from closebell.model.instruments import Market
@@ -72,6 +72,14 @@ def test_what_is_left_after_a_bust_earns_as_if_the_busted_shares_were_never_boug
     assert left is not None
     assert (left.bought_shares, left.sold_shares, left.quantity_shares) == (D(4), D(3), D(1))
     assert ended(book_fill(left, fill(4, Side.SELL, "1", "120"))).pnl_usd == D(50)  # 3 x 10 and 1 x 20
+
+
+def test_a_bust_of_the_owners_shares_is_no_trade_of_ours() -> None:
+    owners = partly_sold().model_copy(update={"lots": (), "external_shares": D(10), "state": PositionState.EXTERNAL})
+    booking = book_bust(owners, D(4), NEXT_DAY)
+    assert booking.trade is None
+    assert booking.position is not None
+    assert (booking.position.lots, booking.position.external_shares) == ((), D(6))
 
 
 def test_a_bust_of_everything_leaves_no_trade() -> None:
