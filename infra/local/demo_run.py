@@ -68,8 +68,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run and give the exit code: 0 done, 1 failed with a message, 130 interrupted."""
     console = Console(highlight=False)
     options = read_options(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell starts what is in its background deaf to the first
+        signal.signal(number, _interrupt)
     try:
         return run(options, console)
     except KeyboardInterrupt:
