@@ -58,6 +58,7 @@ def goals_of(taken: Mapping[str, Numbers]) -> tuple[Goal, ...]:
         return taken[label]["run_s"] if label in taken else None
 
     sma, everything, vectorbt = (f"{case} 500x2520" for case in ("closebell sma", "closebell all", "vectorbt sma"))
+    one_pair_s = seconds("closebell sma 50x2520")
     peak = max((taken[label]["rss_mib_max"] for label in (sma, everything) if label in taken), default=None)
     return (
         Goal("500 symbols, one strategy, in process, against vectorbt's `from_signals`", ratio(sma, vectorbt), 1, "x"),
@@ -65,7 +66,7 @@ def goals_of(taken: Mapping[str, Numbers]) -> tuple[Goal, ...]:
         Goal("the full decision path over 500 symbols, 2 520 sessions", seconds(everything), 1, "s"),
         Goal(
             "a sweep of 100 pairs over 50 symbols, 2 520 sessions, on two cores (one pair's seconds, fifty times)",
-            None if "closebell sma 50x2520" not in taken else taken["closebell sma 50x2520"]["run_s"] * 50, 10, "s",
+            one_pair_s and one_pair_s * 50, 10, "s",
         ),
         Goal(
             "nine indicators over the panel, against a loop of TA-Lib",

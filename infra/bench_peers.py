@@ -61,25 +61,21 @@ def backtesting(bars: Bars) -> Ending:
     """One run a symbol, each with an account of its own: backtesting.py knows no portfolio."""
     pandas, peer = importlib.import_module("pandas"), importlib.import_module("backtesting")
 
-    class Crossover(peer.Strategy):  # type: ignore[name-defined,misc]  # the class is only known once the peer is imported
-        """Long while the fast average is above the slow one."""
+    def init(self: Any) -> None:
+        self.above = self.I(lambda close: np.asarray(is_above(pandas.Series(close)), dtype=float), self.data.Close)
 
-        def init(self) -> None:
-            """Compute the rule once."""
-            self.above = self.I(lambda close: np.asarray(is_above(pandas.Series(close)), dtype=float), self.data.Close)
+    def each_session(self: Any) -> None:
+        if self.above[-1] and not self.position:
+            self.buy()
+        elif not self.above[-1] and self.position:
+            self.position.close()
 
-        def next(self) -> None:
-            """One session."""
-            if self.above[-1] and not self.position:
-                self.buy()
-            elif not self.above[-1] and self.position:
-                self.position.close()
-
+    crossover = type("Crossover", (peer.Strategy,), {"init": init, "next": each_session})
     trades_count, equity_usd = 0, 0.0
     index = pandas.DatetimeIndex(bars.days)
     for column in range(bars.close.shape[1]):
         fields = {name.capitalize(): getattr(bars, name)[:, column] for name in ("open", "high", "low", "close", "volume")}
-        run = peer.Backtest(pandas.DataFrame(fields, index=index), Crossover, cash=CASH_USD, spread=SLIPPAGE_FRAC,
+        run = peer.Backtest(pandas.DataFrame(fields, index=index), crossover, cash=CASH_USD, spread=SLIPPAGE_FRAC,
                             finalize_trades=True)
         found = run.run()
         trades_count += int(found["# Trades"])

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from closebell import cli
 from closebell.app.control import read_halt
-from closebell.app.desk import load_desk, load_parameters
+from closebell.app.desk import load_desk
 from closebell.model.books import Lot, Position, PositionState
 from closebell.model.broker import Side
 from closebell.model.errors import ConfigurationError
@@ -56,7 +56,7 @@ def test_a_configuration_becomes_the_current_version_and_the_same_one_stays(term
     desk_toml = str(ROOT / "examples" / "desk.toml")
     assert terminal.run("configure", desk_toml)[1].startswith("configuration version 1: ")
     assert terminal.run("configure", desk_toml)[1].startswith("configuration version 1: ")
-    assert load_parameters(terminal.journal).regime_symbol == "SPY"
+    assert load_desk(terminal.journal).parameters.regime_symbol == "SPY"
 
 
 def test_a_typo_is_named_with_its_line_and_nothing_is_stored(terminal: Terminal, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_typo_is_named_with_its_line_and_nothing_is_stored(terminal: Terminal,
     assert "positions_count_maks" in told
     assert "positions_count_max" in told, "it says what was probably meant"
     with pytest.raises(ConfigurationError, match="closebell configure"):
-        load_parameters(terminal.journal)
+        load_desk(terminal.journal)
 
 
 def test_a_missing_file_is_an_error_and_not_a_traceback(terminal: Terminal) -> None:

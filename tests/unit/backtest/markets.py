@@ -1,5 +1,6 @@
 """Small seeded markets of daily bars: shares on NYSE's sessions, coins on every day."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.model.instruments import Instrument, Market
-from closebell.model.panel import BarPanel
+from closebell.model.panel import FIELDS, BarPanel
 from closebell.model.parameters import ExitTerms, ParameterSet, RiskLimits
 from closebell.simulation.bar_market import BarMarket, hours_of
 
@@ -28,6 +29,16 @@ def seeded_panel(seed: int, sessions_count: int, symbols_count: int, volatility_
     symbols = tuple(f"S{number:02d}" for number in range(symbols_count))
     opens, highs, lows, closes = (np.round(prices, 2) for prices in (opens, highs, lows, closes))
     return BarPanel(days, symbols, opens, highs, lows, closes, np.round(generator.uniform(5e5, 2e6, shape)))
+
+
+def with_another_future(panel: BarPanel, cut: int) -> BarPanel:
+    """The panel with every price from row `cut` on replaced."""
+    shape = (len(panel.sessions) - cut, len(panel.symbols))
+    factor = np.exp(np.random.default_rng(9).normal(0.0, 0.05, shape))
+    changed = {field: getattr(panel, field).copy() for field in FIELDS[:4]}
+    for prices in changed.values():
+        prices[cut:] = np.round(prices[cut:] * factor, 2)
+    return replace(panel, **changed)
 
 
 def market_of(panel: BarPanel, spread_frac: str = "0") -> BarMarket:

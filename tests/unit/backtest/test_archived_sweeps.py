@@ -14,6 +14,7 @@ from closebell.backtest.sweep_pool import SweepGround
 from closebell.backtest.sweep_search import ground_sha256
 from closebell.backtest.sweep_store import key_of
 from closebell.model.errors import ConfigurationError, DataError
+from closebell.model.operations import SweepTask
 from closebell.simulation.bar_market import BarMarket, hours_of
 from closebell.simulation.memory_archive import MemoryArchive
 from closebell.simulation.trading_floor import ExchangeOptions
@@ -58,8 +59,13 @@ def test_a_point_gives_what_it_gives_without_the_archive() -> None:
 
 def test_a_second_delivery_trades_nothing() -> None:
     archive, tasks = archived(POINTS)
-    traded = []
-    run = RunBacktest(archive, lambda task: traded.append(task) or b"{}")  # type: ignore[func-returns-value]  # counts the calls
+    traded: list[SweepTask] = []
+
+    def trade(task: SweepTask) -> bytes:
+        traded.append(task)
+        return b"{}"
+
+    run = RunBacktest(archive, trade)
     assert run(tasks[0]) == run(tasks[0])
     assert len(traded) == 1
 

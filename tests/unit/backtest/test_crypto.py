@@ -20,7 +20,15 @@ from closebell.model.parameters import ExitTerms, ParameterSet
 from closebell.model.schedule import SCHEDULES
 from closebell.simulation.bar_market import BarMarket, hours_of
 from closebell.strategies import score_all
-from tests.unit.backtest.markets import CALENDAR, coin_market, coin_panel, market_of, parameters_of, seeded_panel
+from tests.unit.backtest.markets import (
+    CALENDAR,
+    coin_market,
+    coin_panel,
+    market_of,
+    parameters_of,
+    seeded_panel,
+    with_another_future,
+)
 
 CASH, FEE_FRAC = Decimal(100_000), Decimal("0.0025")
 EXITS = ExitTerms(time_stop_sessions=5, minimum_hold_sessions=5)
@@ -161,11 +169,7 @@ def test_coins_are_bought_at_the_open_and_the_fee_is_in_every_number() -> None:
 
 def test_nothing_that_comes_later_changes_what_was_done_before() -> None:
     panel, cut = coin_panel(3, 330), 280
-    changed = {name: getattr(panel, name).copy() for name in FIELDS}
-    factor = np.exp(np.random.default_rng(9).normal(0.0, 0.05, (len(panel.sessions) - cut, len(panel.symbols))))
-    for name in FIELDS[:4]:
-        changed[name][cut:] = np.round(changed[name][cut:] * factor, 2)
-    before, after = traded(panel), traded(replace(panel, **changed))
+    before, after = traded(panel), traded(with_another_future(panel, cut))
     day = dates(panel)[cut]
     assert [row for row in before.equity if row.session < day] == [row for row in after.equity if row.session < day]
     assert [order.order_id for order in before.orders if order.session < day] == [

@@ -14,7 +14,7 @@ from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.panel import FIELDS, BarPanel
 from closebell.model.parameters import ExitTerms, ParameterSet, RiskLimits
 from closebell.simulation.bar_market import BarMarket, hours_of
-from tests.unit.backtest.markets import CALENDAR, market_of, parameters_of, seeded_panel
+from tests.unit.backtest.markets import CALENDAR, market_of, parameters_of, seeded_panel, with_another_future
 
 CASH = Decimal(100_000)
 
@@ -45,12 +45,7 @@ def test_the_same_bars_give_the_same_fingerprint_and_other_bars_another() -> Non
 def test_nothing_that_comes_later_changes_what_was_done_before(cut: int) -> None:
     """Every bar after the cut is replaced; orders sent up to the cut's open, and the equity until then, stay as they were."""
     panel = seeded_panel(3, 310, 8)
-    generator = np.random.default_rng(9)
-    changed = {field: getattr(panel, field).copy() for field in FIELDS}
-    factor = np.exp(generator.normal(0.0, 0.05, (len(panel.sessions) - cut, len(panel.symbols))))
-    for field in FIELDS[:4]:
-        changed[field][cut:] = np.round(changed[field][cut:] * factor, 2)
-    before, after = traded(panel), traded(replace(panel, **changed))
+    before, after = traded(panel), traded(with_another_future(panel, cut))
     day = dates(panel)[cut]
     assert [row for row in before.equity if row.session < day] == [row for row in after.equity if row.session < day]
     assert [order.order_id for order in before.orders if order.session < day] == [

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from closebell.books.performance import TradeTotals, snapshot_equity, totals_of, unrealised_usd
+from closebell.books.performance import TradeTotals, snapshot_equity, unrealised_usd
 from closebell.model.books import EquitySnapshot, Lot, Position, PositionState, StrategyResult, Trade
 from closebell.model.broker import Account, BrokerSnapshot, VenuePosition
 from closebell.model.decision import ExitRule
@@ -74,6 +74,12 @@ def seen(positions: Sequence[VenuePosition], equity: str = "100000", last_equity
 
 def result(strategy: str, trades: int, wins: int, pnl: str) -> StrategyResult:
     return StrategyResult(strategy=strategy, trades_count=trades, wins_count=wins, pnl_usd=D(pnl))
+
+
+def totals_of(trades: Sequence[Trade]) -> TradeTotals:
+    totals = TradeTotals()
+    totals.count(list(trades))
+    return totals
 
 
 def test_a_trade_is_shared_by_those_who_voted_for_it_and_counts_for_each() -> None:

@@ -34,7 +34,6 @@ SPLIT_VOLUME_RATIO = 2.0
 SPLIT_REPORTED_FRAC_MIN = 0.2
 """Reported ratios within 20 % of one are left alone: a bar that missed such an adjustment looks like any bad day."""
 FROZEN_SESSIONS = 5
-_ABSENT, _NEEDED = "no bar", "needed"
 _SPLIT_LIKE_TEXT = "looks like a split in session {session} that the bars are not adjusted for: {close:g} after {before:g}"
 _SPLIT_TEXT = "bars are not adjusted for the split of {session}: {close:g} after {before:g}"
 _FROZEN_TEXT = f"feed stands still: the same bar {FROZEN_SESSIONS} sessions in a row up to {{session}}, and no volume"
@@ -108,19 +107,14 @@ def _absence(known: BarPanel, column: int, expected_session: date, minimum_sessi
     """Why a symbol has no bars to judge, or "" when it has them."""
     rows = np.flatnonzero(np.isfinite(known.close[:, column]))
     if not len(rows):
-        return f"{_ABSENT}s at all"
+        return "no bars at all"
     last_session = known.sessions[rows[-1]]
     if last_session != np.datetime64(expected_session):
-        return f"{_ABSENT} for {expected_session}; its last one is of {last_session}"
+        return f"no bar for {expected_session}; its last one is of {last_session}"
     history = len(known.sessions) - int(rows[0])
     if history < minimum_sessions:
-        return f"{history} session{'s' if history > 1 else ''} of bars, {minimum_sessions} {_NEEDED}"
+        return f"{history} session{'s' if history > 1 else ''} of bars, {minimum_sessions} needed"
     return ""
-
-
-def is_absence(problem: str) -> bool:
-    """Whether a problem of a symbol is that bars are not there, rather than wrong."""
-    return problem.startswith(_ABSENT) or problem.endswith(_NEEDED)
 
 
 def _words(window: BarPanel, faults: list[_Fault], column: int) -> str:
@@ -143,7 +137,7 @@ def _faults(panel: BarPanel, splits: Splits) -> list[_Fault]:
         np.divide(np.where(unknown[0][1:], panel.close[1:], panel.open[1:]), panel.close[:-1], out=gap[1:])
     jumps = (change >= JUMP_RATIO) | (change <= 1.0 / JUMP_RATIO)
     return [
-        _Fault(unknown[3], 0, f"{_ABSENT} in session {{session}}"),
+        _Fault(unknown[3], 0, "no bar in session {session}"),
         _Fault(is_partial, 0, "incomplete bar in session {session}: open, high or low is missing"),
         _Fault(is_negative, 0, "zero or negative price or volume in session {session}"),
         _Fault(panel.high < panel.low, 0, "high below low in session {session}"),

@@ -22,7 +22,6 @@ from closebell.ports.journal import Change, Create, Journal, Remove, Replace, St
 ASSET_FEE_CODES = frozenset({"CFEE", "FEE"})
 """Listed at the day's end for shares that left with the trade: reconciliation has charged them by then."""
 
-
 SHOWN_WITHIN = timedelta(minutes=12)
 """An order that reached the broker is found by our id this long after its deadline: it may come 8 min late, or hide for 10."""
 

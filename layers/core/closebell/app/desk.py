@@ -60,7 +60,7 @@ def load_desk(journal: Journal) -> Desk:
     """
     control = journal.query("control", "DESK")
     book = journal.query("book", "DESK")
-    parameters = load_parameters_from(control)
+    parameters = _parameters_in(control)
     ids = [order_key(pointer.record.client_order_id) for pointer in _of_type(book, LiveOrder)]
     orders = [
         stored
@@ -84,12 +84,7 @@ def load_desk(journal: Journal) -> Desk:
     )
 
 
-def load_parameters(journal: Journal) -> ParameterSet:
-    """The current configuration; ConfigurationError when none was ever stored."""
-    return load_parameters_from(journal.query("control", "DESK"))
-
-
-def load_parameters_from(control: Sequence[Stored[Record]]) -> ParameterSet:
+def _parameters_in(control: Sequence[Stored[Record]]) -> ParameterSet:
     """The configuration among the control records."""
     stored = _of_type(control, ParameterSet)
     if not stored:

@@ -21,7 +21,7 @@ CRYPTO_STOP_SLIP_FRAC = Decimal("0.02")
 """How far below its stop a crypto stop-limit still sells: Alpaca's own band for market orders."""
 
 
-def price_step(price_usd: Decimal, market: Market = Market.US_EQUITY) -> Decimal:
+def price_step(price_usd: Decimal, market: Market) -> Decimal:
     """The price step of our orders (USD).
 
     Of shares it is the smallest that Alpaca takes: a cent from one dollar on, a hundredth of a cent below. A coin may cost a
@@ -32,7 +32,7 @@ def price_step(price_usd: Decimal, market: Market = Market.US_EQUITY) -> Decimal
     return Decimal("0.01") if price_usd >= 1 else Decimal("0.0001")
 
 
-def round_price(price_usd: Decimal, market: Market = Market.US_EQUITY) -> Decimal:
+def round_price(price_usd: Decimal, market: Market) -> Decimal:
     """Down to the price step, so that a stop is never tighter and a sale's limit never dearer than asked for."""
     return price_usd.quantize(price_step(price_usd, market), rounding=ROUND_DOWN)
 

@@ -15,7 +15,7 @@ from datetime import date
 import numpy as np
 
 from closebell.analysis.regime import RegimeSeries, regimes
-from closebell.analysis.validation import Flags, bar_problems, is_absence, usable
+from closebell.analysis.validation import Flags, bar_problems, usable
 from closebell.app.evidence import Evidence, SessionPair, asked_symbols
 from closebell.model.decision import Regime
 from closebell.model.errors import ConfigurationError, DataError
@@ -104,9 +104,12 @@ class KnownEvidence:
         symbols = tuple(known.universe.symbols[column] for column in suspects.tolist())
         window = known.universe.rows(slice(first, row + 1)).columns(symbols)
         problems = bar_problems(window, session, splits, self._minimum_sessions)
-        for symbol, reason in problems.items():
-            if not is_absence(reason):
-                self.faulty[symbol] = (self.faulty.get(symbol, (0, ""))[0] + 1, reason)
+        looked_at = window.close[-self._minimum_sessions :]
+        are_whole = np.isfinite(looked_at).all(axis=0) & (len(looked_at) == self._minimum_sessions)
+        for column in np.flatnonzero(are_whole).tolist():
+            if symbols[column] in problems:
+                count, _ = self.faulty.get(symbols[column], (0, ""))
+                self.faulty[symbols[column]] = (count + 1, problems[symbols[column]])
         return problems
 
     def _as_of(self, session: date) -> _Matrices:

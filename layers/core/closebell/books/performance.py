@@ -54,13 +54,6 @@ class TradeTotals:
         )
 
 
-def totals_of(trades: Iterable[Trade]) -> TradeTotals:
-    """The totals of some trades."""
-    totals = TradeTotals()
-    totals.count(list(trades))
-    return totals
-
-
 def unrealised_usd(positions: Iterable[Position], snapshot: BrokerSnapshot) -> Decimal:
     """Market value at the broker less what our lots cost (USD). The owner's own shares are left out."""
     values = {held.symbol: held.market_value_usd / held.quantity_shares for held in snapshot.positions if held.quantity_shares}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,6 @@ from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.backtest.bar_gaps import gaps_warning
 from closebell.backtest.comparison import ComparedBacktest
 from closebell.backtest.engine import EveryDecision
-from closebell.backtest.engine import Progress as TellProgress
 from closebell.backtest.markets import NamedMarket, demo_market, synthetic_days
 from closebell.backtest.records import BacktestRecords
 from closebell.backtest.result_files import backtest_files, comparison_files, refuse_other_files, write_directory
@@ -71,10 +71,11 @@ def backtest(
         found = market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
         parameters = desk_parameters(found, config, names_in(strategies))
         decisions = EveryDecision() if every_decision else None
-        records = with_progress(console, "trading", lambda progress: run_backtest(
-            found.market, parameters, options, first=day_of(since), last=day_of(until), decisions=decisions, progress=progress,
+        trade = partial(
+            run_backtest, found.market, parameters, options, first=day_of(since), last=day_of(until), decisions=decisions,
             warnings=told_of(found.market),
-        ))  # fmt: skip
+        )  # fmt: skip
+        records = with_progress(console, "trading", trade)
         summary = summary_of(records)
         write_directory(out, backtest_files(records, summary))
     except ClosebellError as error:
@@ -100,10 +101,10 @@ def compare(
         whole = desk_parameters(found, config, names_in(strategies))
         span = span_of(found.market, whole, day_of(since), day_of(until))  # the same sessions for every one
         desks = {name: voted_by(whole, (name,)) for name in whole.strategies} | {ENSEMBLE: whole}
+        told = told_of(found.market)
         for name, parameters in desks.items():
-            records = with_progress(console, name, lambda progress, desk=parameters: run_backtest(  # type: ignore[misc]  # bound now
-                found.market, desk, options, first=span[0], last=span[1], progress=progress, warnings=told_of(found.market)
-            ))  # fmt: skip
+            trade = partial(run_backtest, found.market, parameters, options, first=span[0], last=span[1], warnings=told)
+            records = with_progress(console, name, trade)
             compared.append(ComparedBacktest(name, records, summary_of(records)))
         write_directory(out, comparison_files(compared))
     except ClosebellError as error:
@@ -177,12 +178,12 @@ def told_of(market: BarMarket) -> tuple[str, ...]:
     return tuple(warning for warning in (gaps_warning(market.panel), survivorship_warning(market.panel)) if warning)
 
 
-def with_progress(console: Console, what: str, work: Callable[[TellProgress], BacktestRecords]) -> BacktestRecords:
-    """Do `work` with a bar below that shows how far it is and how long the rest will take."""
+def with_progress(console: Console, what: str, trade: Callable[..., BacktestRecords]) -> BacktestRecords:
+    """Trade (`run_backtest` without its `progress`) with a bar below that shows how far it is and how long the rest will take."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("sessions"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task(what, total=None)
-        return work(lambda done, total: progress.update(bar, completed=done, total=total))
+        return trade(progress=lambda done, total: progress.update(bar, completed=done, total=total))
 
 
 def show(console: Console, records: BacktestRecords, summary: Mapping[str, Any]) -> None:
