@@ -6,12 +6,15 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
+from closebell.app.desk import read_in_batches
 from closebell.app.explain import find_decisions
+from closebell.decision.board import SessionInputs
+from closebell.decision.session import SessionPlans, plan_session
 from closebell.model.decision import Decision, Outcome, PlanSet, TradePlan
 from closebell.model.errors import BrokerUnavailable, DataError
 from closebell.model.instruments import Market
 from closebell.model.operations import RunState
-from closebell.ports.journal import Change
+from closebell.ports.journal import Change, Create
 from closebell.reports.explanation import explain_decision
 from tests.unit.app.evening import DECIDED, SYMBOLS, Evening
 
@@ -65,6 +68,35 @@ def test_a_run_killed_between_archive_and_journal_is_finished_by_the_next(monkey
     run = evening.generate_signals()(evening.trigger("16:20"))
     assert (run.state, run.attempts_count) == (RunState.COMPLETED, 2)
     assert plans(evening)
+
+
+def test_more_plans_than_one_transaction_takes_are_written_by_a_run_that_is_killed_on_its_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    evening = Evening()
+    planned = plan_session
+
+    def many(inputs: SessionInputs) -> SessionPlans:
+        (first, *_) = planned(inputs).plans
+        ids = [f"{first.plan_id}-{number:03d}" for number in range(150)]
+        return SessionPlans(tuple(first.model_copy(update={"plan_id": name}) for name in ids), 150, 0)
+
+    monkeypatch.setattr("closebell.app.generate_signals.plan_session", many)
+    whole = evening.journal.commit
+
+    def killed(changes: Sequence[Change]) -> None:
+        if any(isinstance(change, Create) and isinstance(change.record, PlanSet) for change in changes):
+            raise KeyboardInterrupt
+        whole(changes)
+
+    monkeypatch.setattr(evening.journal, "commit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        evening.generate_signals()(evening.trigger("16:20"))
+    written = len(plans(evening))
+    monkeypatch.setattr(evening.journal, "commit", whole)
+    evening.generate_signals()(evening.trigger("16:20"))
+    assert 0 < written < len(plans(evening)) == 150
+    assert len(read_in_batches(evening.journal, [plan.key for plan in plans(evening)], TradePlan)) == 150
 
 
 @pytest.mark.parametrize(

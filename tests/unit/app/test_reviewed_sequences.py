@@ -10,7 +10,7 @@ import pytest
 from closebell.app.control import halt_desk
 from closebell.app.desk import load_desk
 from closebell.model.books import Break, PositionState
-from closebell.model.broker import OrderRequest, OrderType, Side, TimeInForce, VenueOrder, VenueStatus
+from closebell.model.broker import OrderRequest, OrderType, Side, TimeInForce, VenueOrder
 from closebell.model.decision import ExitRule
 from closebell.model.errors import BrokerKeyRefused, BrokerUnavailable, OutcomeUnknown, RateLimited, RunRefused
 from closebell.model.instruments import Market
@@ -307,7 +307,7 @@ def test_an_oco_that_lost_its_stop_is_replaced_by_a_whole_one() -> None:
     desk = bought(TUESDAY, ["100", "100", "100"])
     desk.plan(WEDNESDAY)
     (stop,) = [order for order in desk.exchange.floor.orders.all_live() if order.parent is not None]
-    stop.status = VenueStatus.CANCELED
+    desk.exchange.floor.lose(stop, desk.exchange.now)
     for at in ("09:35", "09:40", "09:45"):
         desk.reconcile(WEDNESDAY, at)
     open_stops = [order for order in desk.exchange.floor.orders.all_live() if order.parent is not None]

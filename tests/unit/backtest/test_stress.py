@@ -35,7 +35,10 @@ def test_late_evidence_is_the_evening_befores_scores_with_todays_everything_else
     late = DelayedEvidence(market, parameters).read(Market.US_EQUITY, parameters, pair)
     for name, scores in on_time.scores.items():
         assert np.array_equal(late.scores[name][55], scores[54], equal_nan=True)
-    assert (late.regime, late.problems, late.bars_sha256) == (on_time.regime, on_time.problems, on_time.bars_sha256)
+    assert late.ground is not None
+    assert on_time.ground is not None
+    assert np.array_equal(late.ground.votes.stance[55], on_time.ground.votes.stance[54])
+    assert (late.regime, late.problems, late.universe.symbols) == (on_time.regime, on_time.problems, on_time.universe.symbols)
 
 
 def test_doubled_costs_cost_double_and_two_percent_of_bars_are_missing_a_month_at_a_time() -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from closebell.decision.exits import exit_due, why_kept
+from closebell.decision.exits import exit_due, why_kept, why_sold
 from closebell.decision.vote import Ballot, ballot
 from closebell.model.books import Position, PositionState
-from closebell.model.decision import ExitRule
+from closebell.model.decision import ExitRule, Stance
 from closebell.model.parameters import ExitTerms
 from tests.unit.decision.desks import position
 
@@ -22,30 +22,29 @@ BUY = ballot({"rsi": 0.5, "macd": 0.4}, 1, 0.45)
     ],
 )
 def test_time_and_signal(held: int, votes: Ballot, rule: ExitRule | None) -> None:
-    due = exit_due(position("AAA"), held, votes, TERMS)
-    assert (due[0] if due else None) is rule
+    assert exit_due(position("AAA"), held, votes.stance, TERMS) is rule
 
 
 @pytest.mark.parametrize("state", [PositionState.EXTERNAL, PositionState.DISPUTED, PositionState.CLOSING, PositionState.DUST])
 def test_what_is_not_ours_to_sell_is_kept_whatever_happens(state: PositionState) -> None:
     kept = position("AAA", state)
-    assert exit_due(kept, 99, SELL, TERMS) is None
+    assert exit_due(kept, 99, Stance.SELL, TERMS) is None
     assert why_kept(kept, 99, TERMS)
 
 
 def test_an_unprotected_position_is_left_like_a_protected_one() -> None:
-    assert exit_due(position("AAA", PositionState.OPEN), 5, BUY, TERMS) is not None
+    assert exit_due(position("AAA", PositionState.OPEN), 5, Stance.BUY, TERMS) is not None
 
 
 def test_the_terms_a_position_was_opened_with_count() -> None:
     patient = position("AAA", time_stop_sessions=20, minimum_hold_sessions=10)
-    assert exit_due(patient, 9, SELL, TERMS) is None
-    assert exit_due(patient, 19, BUY, TERMS) is None
-    assert exit_due(patient, 20, BUY, TERMS) is not None
+    assert exit_due(patient, 9, Stance.SELL, TERMS) is None
+    assert exit_due(patient, 19, Stance.BUY, TERMS) is None
+    assert exit_due(patient, 20, Stance.BUY, TERMS) is not None
 
 
 def test_a_minimum_hold_longer_than_the_time_stop_holds() -> None:
-    assert exit_due(position("AAA", time_stop_sessions=3, minimum_hold_sessions=4), 3, SELL, TERMS) is None
+    assert exit_due(position("AAA", time_stop_sessions=3, minimum_hold_sessions=4), 3, Stance.SELL, TERMS) is None
 
 
 @pytest.mark.parametrize(
@@ -56,9 +55,9 @@ def test_a_minimum_hold_longer_than_the_time_stop_holds() -> None:
     ],
 )
 def test_the_evidence_has_its_numbers(held: int, votes: Ballot, evidence: str) -> None:
-    due = exit_due(position("AAA"), held, votes, TERMS)
-    assert due is not None
-    assert due[1] == evidence
+    rule = exit_due(position("AAA"), held, votes.stance, TERMS)
+    assert rule is not None
+    assert why_sold(rule, position("AAA"), held, votes, TERMS) == evidence
 
 
 @pytest.mark.parametrize(

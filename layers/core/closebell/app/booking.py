@@ -73,21 +73,24 @@ class Bookkeeper:
         if activity.activity_id in self.booked_ids:
             return
         before = self.cursor.record if self.cursor else LedgerCursor(recent_ids=(), recorded_at=recorded_at)
-        changes: list[Change] = []
-        if isinstance(activity, VenueFill):
-            changes += self._book_fill(activity, recorded_at)
-        elif activity.symbol is not None and activity.code in SPLIT_CODES:
-            changes += self._split(activity.symbol, activity.quantity_shares)
-        elif not is_routine(activity):
-            changes += self._take_back(activity)
-            changes += alert_changes(self.journal, _unusual(activity, recorded_at))
-            self.alerts_count += 1
+        changes = self.changes_of(activity, recorded_at)
         cursor = before.with_booked(activity.activity_id, recorded_at, cash_transfer(activity))
         changes.append(Replace(cursor, self.cursor.version) if self.cursor else Create(cursor))
         self.journal.commit(changes)
         self.cursor = Stored(cursor, self.cursor.version + 1 if self.cursor else 1)
         self.booked_ids.add(activity.activity_id)
         self._advance_versions(changes)
+
+    def changes_of(self, activity: VenueFill | CashActivity, recorded_at: datetime) -> list[Change]:
+        """What an activity changes in positions and orders, and what it adds to the journal."""
+        if isinstance(activity, VenueFill):
+            return self._book_fill(activity, recorded_at)
+        if activity.symbol is not None and activity.code in SPLIT_CODES:
+            return self._split(activity.symbol, activity.quantity_shares)
+        if is_routine(activity):
+            return []
+        self.alerts_count += 1
+        return [*self._take_back(activity), *alert_changes(self.journal, _unusual(activity, recorded_at))]
 
     def charge_asset_fee(self, symbol: str, fee_shares: Decimal, charged_at: datetime) -> None:
         """Take out of our books what the broker took as its fee."""

@@ -11,8 +11,8 @@ from decimal import Decimal
 
 from closebell.app.alerts import alert_changes
 from closebell.app.control import halt_desk
+from closebell.app.standing import Standing
 from closebell.app.venue_reading import Gone, are_gone, lacks_positions
-from closebell.app.venue_sync import VenueSync
 from closebell.books.reconciliation import FEWER_THAN_OURS, Difference, asset_fees, compare_positions, unknown_orders
 from closebell.model.books import Break, BreakKind, Consequence, Fill, PositionState
 from closebell.model.operations import Alert, Priority
@@ -25,7 +25,7 @@ GONE_AT_FIRST_SIGHT = "the broker holds none of it: dropped in the next reconcil
 QUANTITY_DISPUTES = frozenset({NOT_LISTED, GONE_AT_FIRST_SIGHT, FEWER_THAN_OURS})
 
 
-def settle_differences(sync: VenueSync, session: date) -> int:
+def settle_differences(sync: Standing, session: date) -> int:
     """Compare both sides and act on what differs; returns how many breaks are new.
 
     A difference counts only when a second reading shows it too. Raises BrokerUnavailable when the position list is not whole.
@@ -53,7 +53,7 @@ def settle_differences(sync: VenueSync, session: date) -> int:
     return len(new)
 
 
-def _differences(sync: VenueSync, session: date) -> list[Difference]:
+def _differences(sync: Standing, session: date) -> list[Difference]:
     """What differs after fees taken in the asset, in symbols where nothing of ours is between two states."""
     fees = asset_fees({symbol: stored.record for symbol, stored in sync.keeper.positions.items()}, sync.reading.positions)
     for symbol, fee_shares in fees.items():
@@ -64,7 +64,7 @@ def _differences(sync: VenueSync, session: date) -> list[Difference]:
     return [difference for difference in found if not sync.is_settling(difference.found.symbol)]
 
 
-def require_whole_positions(sync: VenueSync) -> None:
+def require_whole_positions(sync: Standing) -> None:
     """Refuse to go on with a position list that lacks what the account's own numbers contain. Raises BrokerUnavailable."""
     missing = [
         stored.record.average_entry_price_usd * stored.record.quantity_shares
@@ -75,7 +75,7 @@ def require_whole_positions(sync: VenueSync) -> None:
         are_gone(sync.reading, sum(missing, Decimal(0)))
 
 
-def _without_lost_rows(sync: VenueSync, differences: Sequence[Difference]) -> list[Difference]:
+def _without_lost_rows(sync: Standing, differences: Sequence[Difference]) -> list[Difference]:
     """The differences as they may be acted on: a position that fills back is dropped when it is surely gone, in a second run.
 
     Until then it is disputed: frozen, kept, and taken back when the list has it again. A sale by hand that is listed late closes
@@ -86,7 +86,7 @@ def _without_lost_rows(sync: VenueSync, differences: Sequence[Difference]) -> li
     return [_patient(sync, one, gone) if one.position is None else one for one in differences]
 
 
-def _patient(sync: VenueSync, difference: Difference, gone: Gone) -> Difference:
+def _patient(sync: Standing, difference: Difference, gone: Gone) -> Difference:
     """The dispute that comes before a position is dropped; the drop when there is nothing to wait for."""
     position = sync.keeper.positions[difference.found.symbol].record
     is_second_sight = position.state is PositionState.DISPUTED and position.note == GONE_AT_FIRST_SIGHT
@@ -96,7 +96,7 @@ def _patient(sync: VenueSync, difference: Difference, gone: Gone) -> Difference:
     return Difference(difference.found, position.model_copy(update={"state": PositionState.DISPUTED, "note": note}))
 
 
-def _is_backed(sync: VenueSync, symbol: str) -> bool:
+def _is_backed(sync: Standing, symbol: str) -> bool:
     """Whether every lot of a position has its fill in the journal."""
     position = sync.keeper.positions[symbol].record
     market = position.market
@@ -104,7 +104,7 @@ def _is_backed(sync: VenueSync, symbol: str) -> bool:
     return bool(keys) and len(sync.room.journal.read_many(keys, Fill)) == len(keys)
 
 
-def _undispute(sync: VenueSync, differing: Set[str]) -> None:
+def _undispute(sync: Standing, differing: Set[str]) -> None:
     """Books that agree again end a dispute about quantity; one about a refused exit stays for a human."""
     for symbol, stored in list(sync.keeper.positions.items()):
         position = stored.record
@@ -112,20 +112,20 @@ def _undispute(sync: VenueSync, differing: Set[str]) -> None:
             sync.keeper.hold(symbol, position.model_copy(update={"state": PositionState.OPEN, "note": ""}), [])
 
 
-def _cost_usd(sync: VenueSync, found: Break) -> Decimal:
+def _cost_usd(sync: Standing, found: Break) -> Decimal:
     """What our books paid for the shares that the broker does not show."""
     stored = sync.keeper.positions.get(found.symbol)
     price = stored.record.average_entry_price_usd if stored else Decimal(0)
     return (found.ours_shares - found.theirs_shares) * price
 
 
-def _trades_by_hand(sync: VenueSync, session: date) -> list[Break]:
+def _trades_by_hand(sync: Standing, session: date) -> list[Break]:
     """The owner's own trades, booked in this run: no difference is left, but nothing of it was our doing."""
     note = "traded by hand at the broker: counted in exposure, never sold by us"
     return [_explained(sync, symbol, session, Consequence.EXTERNAL, note) for symbol in sorted(sync.keeper.external_symbols)]
 
 
-def _orphans(sync: VenueSync, session: date) -> list[Break]:
+def _orphans(sync: Standing, session: date) -> list[Break]:
     """Fills of orders with our id whose intent or plan is lost."""
     return [
         _explained(
@@ -135,7 +135,7 @@ def _orphans(sync: VenueSync, session: date) -> list[Break]:
     ]
 
 
-def _explained(sync: VenueSync, symbol: str, session: date, consequence: Consequence, note: str) -> Break:
+def _explained(sync: Standing, symbol: str, session: date, consequence: Consequence, note: str) -> Break:
     stored = sync.keeper.positions.get(symbol)
     owned = stored.record.quantity_shares if stored else Decimal(0)
     return Break(
@@ -150,7 +150,7 @@ def _explained(sync: VenueSync, symbol: str, session: date, consequence: Consequ
     )
 
 
-def _held_shares(sync: VenueSync, symbol: str) -> Decimal:
+def _held_shares(sync: Standing, symbol: str) -> Decimal:
     """What the broker holds by its list; where that is not whole and lacks the symbol, what the broker's trades add up to."""
     venue, stored = sync.venue_position(symbol), sync.keeper.positions.get(symbol)
     if venue is None and stored is not None and lacks_positions(sync.reading):
@@ -158,17 +158,17 @@ def _held_shares(sync: VenueSync, symbol: str) -> Decimal:
     return venue.quantity_shares if venue else Decimal(0)
 
 
-def _strangers(sync: VenueSync, session: date) -> list[Break]:
+def _strangers(sync: Standing, session: date) -> list[Break]:
     """Open orders in our name without an intent; one that another run has just placed has its intent in the journal."""
     found = unknown_orders(sync.reading.open_orders, sync.keeper.orders, session, sync.now)
     return [one for order_id, one in found.items() if sync.room.journal.read(order_key(order_id), OrderRecord) is None]
 
 
-def _is_new(sync: VenueSync, found: Break) -> bool:
+def _is_new(sync: Standing, found: Break) -> bool:
     return sync.room.journal.read(found.key, Break) is None
 
 
-def _alert(sync: VenueSync, breaks: Sequence[Break], session: date) -> None:
+def _alert(sync: Standing, breaks: Sequence[Break], session: date) -> None:
     """One alert for everything found in this run, however much it is."""
     names = sorted(f"{found.break_kind} {found.symbol}" for found in breaks)
     kinds = Counter(str(found.break_kind) for found in breaks)

@@ -11,7 +11,7 @@ from closebell.model.instruments import Market
 from closebell.model.operations import DeskOpening, Halt, UndeliveredAlert
 from closebell.model.orders import DayCounters, LiveOrder, OrderRecord, order_key
 from closebell.model.parameters import ParameterSet
-from closebell.model.record import Record
+from closebell.model.record import Key, Record
 from closebell.ports.journal import Journal, R, Stored
 
 READ_MANY_MAX = 100
@@ -62,11 +62,7 @@ def load_desk(journal: Journal) -> Desk:
     book = journal.query("book", "DESK")
     parameters = _parameters_in(control)
     ids = [order_key(pointer.record.client_order_id) for pointer in _of_type(book, LiveOrder)]
-    orders = [
-        stored
-        for start in range(0, len(ids), READ_MANY_MAX)
-        for stored in journal.read_many(ids[start : start + READ_MANY_MAX], OrderRecord)
-    ]
+    orders = read_in_batches(journal, ids, OrderRecord)
     halts = _of_type(control, Halt)
     cursors = _of_type(book, LedgerCursor)
     snapshots = _of_type(book, BrokerSnapshot)
@@ -82,6 +78,12 @@ def load_desk(journal: Journal) -> Desk:
         snapshot=snapshots[0] if snapshots else None,
         opening=openings[0].record if openings else None,
     )
+
+
+def read_in_batches(journal: Journal, keys: Sequence[Key], record_type: type[R]) -> list[Stored[R]]:
+    """`Journal.read_many` of as many records as there are. Raises StoreUnavailable."""
+    batches = (keys[start : start + READ_MANY_MAX] for start in range(0, len(keys), READ_MANY_MAX))
+    return [stored for batch in batches for stored in journal.read_many(batch, record_type)]
 
 
 def _parameters_in(control: Sequence[Stored[Record]]) -> ParameterSet:

@@ -10,6 +10,7 @@ import numpy as np
 
 from closebell.analysis.regime import regimes
 from closebell.analysis.validation import bar_problems
+from closebell.decision.board import Ground
 from closebell.model.decision import Regime
 from closebell.model.errors import BrokerUnavailable, DataError
 from closebell.model.instruments import Market, SessionHours
@@ -47,8 +48,8 @@ class Evidence:
         What was reported: symbol -> ex-date -> ratio.
     notes
         What was missing, in words.
-    bars_sha256
-        The fingerprint of the panel's window.
+    ground
+        What holds for every session of `universe`, where many of them are decided.
     """
 
     panel: BarPanel
@@ -59,7 +60,7 @@ class Evidence:
     volatility: VolatilitySeries | None
     splits: Mapping[str, Mapping[date, float]]
     notes: tuple[str, ...]
-    bars_sha256: str
+    ground: Ground | None = None
 
     @property
     def volatility_closes(self) -> dict[date, float]:
@@ -73,7 +74,7 @@ class Evidence:
     def sha256(self, parameters: ParameterSet) -> str:
         """The fingerprint of what decided: bars, volatility index, problems and configuration."""
         parts = (
-            self.bars_sha256,
+            self.panel.sha256(),
             repr(sorted(self.volatility_closes.items())),
             repr(sorted(self.problems.items())),
             parameters.as_json,
@@ -140,5 +141,4 @@ def judged(
         volatility=volatility,
         splits=splits,
         notes=notes,
-        bars_sha256=panel.sha256(),
     )

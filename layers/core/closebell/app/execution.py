@@ -72,7 +72,7 @@ class Executor:
                 Create(order),
                 Create(LiveOrder(client_order_id=order.client_order_id)),
                 _transition(order, None, order.state, 1, "decided"),
-                *_counted(order, counters),
+                *counted(order, counters),
                 *also,
             ]
         )
@@ -263,7 +263,7 @@ def _transition(order: OrderRecord, before: OrderState | None, after: OrderState
     )
 
 
-def _counted(order: OrderRecord, counters: Stored[DayCounters] | None) -> list[Change]:
+def counted(order: OrderRecord, counters: Stored[DayCounters] | None) -> list[Change]:
     """The day's counters with this entry in them; a new session starts from zero. Exits and stops are never rationed."""
     if order.leg is not OrderLeg.ENTRY:
         return []

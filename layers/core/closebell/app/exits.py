@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from closebell.app.order_intent import Purpose, order_intent
 from closebell.app.protection import is_whole, sellable_shares
-from closebell.app.venue_sync import VenueSync
+from closebell.app.standing import Standing
 from closebell.model.books import Position, PositionState
 from closebell.model.broker import MarketClock, OrderRequest, OrderType, Side, TimeInForce
 from closebell.model.decision import ExitRule
@@ -26,7 +26,7 @@ EXIT_ATTEMPTS_COUNT_MAX = 3
 class ExitDesk:
     """Closes positions of ours, on what `sync` took over."""
 
-    sync: VenueSync
+    sync: Standing
 
     def begin(self, symbol: str, plan_id: str, rule: ExitRule, reason: str) -> None:
         """Mark a position as closing, with the rule and the evidence that was true; a position that closes already stays."""
@@ -62,14 +62,13 @@ class ExitDesk:
         sync, position = self.sync, stored.record
 
         def draft(attempt_count: int) -> OrderRecord:
-            return exit_order(position, attempt_count, sellable_shares, sync.desk_name, sync.reading.clock)
+            return exit_order(position, attempt_count, sellable_shares, sync.desk_name, sync.clock)
 
         order = sync.executor.next_attempt(draft, position.exit_attempts_count + 1)
         attempted = position.model_copy(update={"exit_attempts_count": position.exit_attempts_count + 1})
-        placed = sync.executor.place(order, [Replace(attempted, stored.version)])
+        placed = sync.place(order, [Replace(attempted, stored.version)])
         sync.keeper.positions[position.symbol] = Stored(attempted, stored.version + 1)
-        sync.keeper.orders[order.client_order_id] = placed
-        return placed.record
+        return placed
 
     def _orders_are_over(self, symbol: str) -> bool:
         """Cancel what of ours rests in the symbol; True when all of it has ended and every execution is booked."""
@@ -83,7 +82,7 @@ class ExitDesk:
 
     def sellable_shares(self, position: Position) -> Decimal:
         """What the broker has free now, less what is the owner's."""
-        venue = next((held for held in self.sync.room.broker.positions() if held.symbol == position.symbol), None)
+        venue = self.sync.held_now(position.symbol)
         if venue is None:
             return Decimal(0)
         free = min(venue.available_shares, venue.quantity_shares - position.external_shares)

@@ -9,25 +9,25 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from operator import attrgetter
 from typing import Protocol
 
-from closebell.app.desk import Desk, load_desk
+from closebell.app.desk import Desk, load_desk, read_in_batches
 from closebell.app.evidence import Evidence, EvidenceReader, SessionPair
 from closebell.app.runs import RunLog, RunOutcome
 from closebell.decision.board import SessionInputs
 from closebell.decision.desk_view import DeskView
 from closebell.decision.session import SessionPlans, decide_session, plan_session
-from closebell.model.decision import PlanAction, PlanSet
+from closebell.model.decision import PlanAction, PlanSet, TradePlan
 from closebell.model.decision_document import DecisionDocument
 from closebell.model.errors import DataError
 from closebell.model.instruments import Market
 from closebell.model.operations import NewsItem, RunRecord, Trigger
 from closebell.model.panel import BarPanel
-from closebell.ports.journal import Create, Journal
+from closebell.ports.journal import CHANGES_MAX, Change, Create, Journal, Replace
 from closebell.ports.market_data import Calendar, News
 from closebell.ports.operations import Archive
 
@@ -153,8 +153,22 @@ class GenerateSignals:
             decisions_count=planned.considered_count,
             decisions_archive=name,
         )
-        self.journal.commit([*(Create(plan) for plan in planned.plans), Create(plan_set)])
+        *batches, last = self._batches(planned.plans)
+        for batch in batches:
+            self.journal.commit(batch)
+        self.journal.commit([*last, Create(plan_set)])
         return plan_set
+
+    def _batches(self, plans: Sequence[TradePlan]) -> list[list[Change]]:
+        """The plans as commits, with room for the header in the last. More than one, and a run that was killed may have written
+        some: those are written over, as nothing counts without a header."""
+        if len(plans) < CHANGES_MAX:
+            return [[Create(plan) for plan in plans]]
+        written = read_in_batches(self.journal, [plan.key for plan in plans], TradePlan)
+        versions = {stored.record.key: stored.version for stored in written}
+        changes: list[Change] = [Replace(plan, versions[plan.key]) if plan.key in versions else Create(plan) for plan in plans]
+        size = CHANGES_MAX - 1
+        return [changes[start : start + size] for start in range(0, len(changes), size)]
 
 
 def archive_place(market: Market, session: date, fingerprint: str) -> str:
@@ -197,6 +211,7 @@ def session_inputs(evidence: Evidence, desk: Desk, market: Market, pair: Session
         market=market,
         session=pair.ended.session,
         next_session=pair.following.session,
+        ground=evidence.ground,
     )
 
 

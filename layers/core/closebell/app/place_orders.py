@@ -5,23 +5,24 @@ checked again on a fresh reading of the broker; one that fails is recorded with 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from closebell.app.breaks import require_whole_positions
 from closebell.app.control import halt_desk, read_halt
-from closebell.app.desk import load_desk
+from closebell.app.desk import load_desk, read_in_batches
 from closebell.app.exits import ExitDesk
 from closebell.app.order_intent import Purpose, order_intent
 from closebell.app.runs import RunOutcome
+from closebell.app.standing import Standing
 from closebell.app.trading_room import TradingRoom
 from closebell.app.venue_reading import require_punctual
 from closebell.app.venue_sync import VenueSync
 from closebell.decision.desk_view import DeskView
-from closebell.decision.placing import recheck, reservation_usd
+from closebell.decision.placing import forbids_sending, recheck, reservation_usd
 from closebell.model.books import Break, Consequence
-from closebell.model.broker import MarketClock, OrderRequest, OrderType, Quote, Side, TimeInForce
+from closebell.model.broker import MarketClock, OrderRequest, OrderType, Side, TimeInForce
 from closebell.model.decision import CheckResult, Denial, EntryMethod, ExitRule, PlanAction, PlanSet, TradePlan
 from closebell.model.errors import BooksDisagree, BrokerKeyRefused, RunRefused
 from closebell.model.instruments import Market
@@ -32,6 +33,7 @@ from closebell.model.record import Key
 from closebell.ports.journal import Create
 
 NO_SESSION = "no session today"
+FROZEN = "the symbol is frozen: our books differed from the broker's in this session"
 AUCTION_CLOSES_BEFORE = timedelta(minutes=2)
 """Alpaca takes orders for the opening auction until 09:28."""
 
@@ -58,7 +60,7 @@ class PlaceOrders:
             return RunOutcome(NO_SESSION)
         plan_set = self._plan_set(trigger.market, session, previous)
         keys = [Key("journal", f"PLAN#{trigger.market}#{session}", plan_id) for plan_id in plan_set.plan_ids]
-        plans = [stored.record for stored in self.room.journal.read_many(keys, TradePlan)] if keys else []
+        plans = [stored.record for stored in read_in_batches(self.room.journal, keys, TradePlan)]
         desk = load_desk(self.room.journal)
         morning = Morning(VenueSync.read(self.room, desk), trigger.market, session)
         require_whole_positions(morning.sync)
@@ -102,7 +104,7 @@ class PlaceOrders:
 class Morning:
     """The placing of one session's plans: what the broker showed, what was sent so far, and the view that follows from both."""
 
-    def __init__(self, sync: VenueSync, market: Market, session: date) -> None:
+    def __init__(self, sync: Standing, market: Market, session: date) -> None:
         self.sync, self.market, self.session = sync, market, session
         self.journal, self.parameters = sync.room.journal, sync.desk.parameters
         self.counts: Counter[str] = Counter()
@@ -124,13 +126,14 @@ class Morning:
         frozen = self._frozen_symbols()
         view = self.sync.view(self.market, self.session)
         for plan in sorted(plans, key=lambda plan: (-plan.priority_score, plan.symbol)):
-            order = entry_order(plan, self.parameters, self.sync.desk_name, self.sync.reading.clock)
+            order = entry_order(plan, self.parameters, self.sync.desk_name, self.sync.clock)
             is_known = self.journal.read(order.key, OrderRecord) is not None
             if not is_known:
-                checks = self._checks(plan, view, quotes)
-                failed = [check for check in checks if not check.passed]
-                if plan.symbol in frozen or failed:
-                    self._deny(plan, checks, _why(failed, plan.symbol in frozen))
+                now, quote = self._halted_or_not(view), quotes.get(plan.symbol)
+                failed = forbids_sending(plan, now, self.parameters, quote)
+                if plan.symbol in frozen or failed is not None:
+                    checks = recheck(plan, now, self.parameters, quote)
+                    self._deny(plan, checks, FROZEN if plan.symbol in frozen or failed is None else _why(failed))
                     continue
             if self._is_rationed or not (is_known or self.sync.room.allows_entry):
                 self._deny(plan, (), "rate budget: the requests that the broker still takes are kept for exits and stops")
@@ -139,12 +142,11 @@ class Morning:
             view = view if is_known else self._after(view, placed)  # one that was out already is in the reading
 
     def _send(self, order: OrderRecord) -> OrderRecord:
-        placed = self.sync.executor.place(order)
-        self.sync.keeper.orders[order.client_order_id] = placed
-        state = placed.record.state
-        self._is_rationed |= state is OrderState.UNKNOWN and placed.record.sent_count == 0  # 429: it was never taken
+        placed = self.sync.place(order)
+        state = placed.state
+        self._is_rationed |= state is OrderState.UNKNOWN and placed.sent_count == 0  # 429: it was never taken
         self.counts["rejected" if state is OrderState.REJECTED else "unknown" if state.is_in_flight else "orders"] += 1
-        return placed.record
+        return placed
 
     def _after(self, view: DeskView, placed: OrderRecord) -> DeskView:
         """The view once an order went out. One that filled at once shows in a new reading; until then it counts as working."""
@@ -159,11 +161,10 @@ class Morning:
         counted = counters.model_copy(update={"orders_count": counters.orders_count + 1})
         return replace(view, live_orders=(*view.live_orders, placed), counters=counted)
 
-    def _checks(self, plan: TradePlan, view: DeskView, quotes: Mapping[str, Quote]) -> tuple[CheckResult, ...]:
-        """The risk chain again, with the halt switch read anew: after a halt no entry leaves."""
+    def _halted_or_not(self, view: DeskView) -> DeskView:
+        """The view with the halt switch read anew: after a halt no entry leaves."""
         halt = read_halt(self.journal)
-        fresh = replace(view, is_halted=halt is not None and halt.record.is_halted)
-        return recheck(plan, fresh, self.parameters, quotes.get(plan.symbol))
+        return replace(view, is_halted=halt is not None and halt.record.is_halted)
 
     def _frozen_symbols(self) -> set[str]:
         breaks = [stored.record for stored in self.journal.query("journal", f"BREAK#{self.session}")]
@@ -205,8 +206,5 @@ def entry_order(plan: TradePlan, parameters: ParameterSet, name: str, clock: Mar
     return order_intent(request, purpose, plan.sector, clock.now_at, reservation_usd(plan, parameters))
 
 
-def _why(failed: list[CheckResult], is_frozen: bool) -> str:
-    if is_frozen:
-        return "the symbol is frozen: our books differed from the broker's in this session"
-    check = failed[0]
-    return f"{check.check}: {check.measured} against a limit of {check.limit} {check.unit} {check.note}".strip()
+def _why(failed: CheckResult) -> str:
+    return f"{failed.check}: {failed.measured} against a limit of {failed.limit} {failed.unit} {failed.note}".strip()

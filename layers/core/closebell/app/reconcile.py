@@ -19,6 +19,7 @@ from closebell.app.desk import load_desk
 from closebell.app.exits import EXIT_ATTEMPTS_COUNT_MAX, ExitDesk
 from closebell.app.protection import protective_order, sellable_shares, stop_price_usd, target_price_usd
 from closebell.app.runs import RunOutcome, fingerprint
+from closebell.app.standing import Standing
 from closebell.app.trading_room import TradingRoom
 from closebell.app.venue_reading import lacks_positions
 from closebell.app.venue_sync import VenueSync
@@ -59,10 +60,7 @@ class Reconcile:
         sync = VenueSync.read(self.room, desk)
         cycle = Cycle(sync, trigger)
         sync.counts["breaks"] = settle_differences(sync, trigger.market.date_of(sync.now))
-        cycle.withdraw_entries()
-        cycle.protect()
-        cycle.close()
-        cycle.settle_orders()
+        cycle.care()
         cycle.keep_snapshot()
         cycle.guard_daily_loss()
         if desk.outbox or sync.counts["alerts"]:
@@ -74,12 +72,19 @@ class Reconcile:
 class Cycle:
     """What a reconcile does once the books are in step: protect, close, settle, remember."""
 
-    def __init__(self, sync: VenueSync, trigger: Trigger) -> None:
+    def __init__(self, sync: Standing, trigger: Trigger) -> None:
         self.sync, self.keeper, self.journal = sync, sync.keeper, sync.room.journal
         self.exits = ExitDesk(sync)
         self.market = trigger.market
         self.session = trigger.market.date_of(sync.now)
         self._vanished_counted: set[str] = set()
+
+    def care(self) -> None:
+        """What is done about orders and positions, in this order."""
+        self.withdraw_entries()
+        self.protect()
+        self.close()
+        self.settle_orders()
 
     def withdraw_entries(self) -> None:
         """While the desk is halted no entry of ours may go on buying: what still rests is cancelled."""
@@ -92,12 +97,12 @@ class Cycle:
 
     def protect(self) -> None:
         """Rest a stop (and target) under every position of ours that has none of the right size, and under nothing else."""
-        for stored in list(self.keeper.orders.values()):
+        for stored in self.sync.attended_orders():
             held = self.keeper.positions.get(stored.record.symbol)
             if stored.record.leg is OrderLeg.PROTECT and not stored.record.state.is_terminal and not (held and held.record.lots):
                 self.sync.cancel(stored)
-        for symbol, held in list(self.keeper.positions.items()):
-            position = held.record
+        for symbol in self.sync.attended_symbols():
+            position = self.keeper.positions[symbol].record
             if position.lots and position.state in {PositionState.OPEN, PositionState.PROTECTED, PositionState.DUST}:
                 if self._is_dust(position):
                     self._mark(symbol, PositionState.DUST)
@@ -161,14 +166,13 @@ class Cycle:
         armed = stored.record.model_copy(
             update={"protections_count": stored.record.protections_count + 1, "vanished_stops_count": vanished}
         )
-        placed = self.sync.executor.place(order, [Replace(armed, stored.version)])
+        placed = self.sync.place(order, [Replace(armed, stored.version)])
         self.keeper.positions[symbol] = Stored(armed, stored.version + 1)
-        self.keeper.orders[order.client_order_id] = placed
         self.sync.counts["protections"] += 1
-        if placed.record.state is OrderState.REJECTED:
-            self._stop_could_not_rest(symbol, order, placed.record.note)
+        if placed.state is OrderState.REJECTED:
+            self._stop_could_not_rest(symbol, order, placed.note)
         else:
-            self._mark_protected(symbol, placed.record)
+            self._mark_protected(symbol, placed)
 
     def _mark_protected(self, symbol: str, order: OrderRecord) -> None:
         """A stop counts as resting when the broker shows it in a state that we know."""
@@ -217,7 +221,7 @@ class Cycle:
 
     def close(self) -> None:
         """Watch the prices that no order at the broker watches; take every closing position one step further."""
-        for symbol in list(self.keeper.positions):
+        for symbol in self.sync.attended_symbols():
             self._watch_price(symbol)
             position = self.keeper.positions[symbol].record
             if position.state is not PositionState.CLOSING:
@@ -278,7 +282,8 @@ class Cycle:
     def settle_orders(self) -> None:
         """Forget the live orders that ended and whose every fill is booked; count those whose outcome is unknown."""
         self.sync.counts["unknown"] = sum(stored.record.state in UNCERTAIN for stored in self.keeper.orders.values())
-        for order_id, stored in self.keeper.orders.items():
+        for stored in self.sync.attended_orders():
+            order_id = stored.record.client_order_id
             ended = stored.record.state.is_terminal and self.sync.unbooked_shares(stored.record) <= 0
             held = self.keeper.positions.get(stored.record.symbol)
             counts = _has_vanished(stored.record) and held is not None and bool(held.record.lots)
@@ -297,13 +302,15 @@ class Cycle:
 
     def guard_daily_loss(self) -> None:
         """Halt when the day's loss reaches its limit; what the owner took out is no loss."""
-        loss, limit = self.sync.snapshot(self.market).day_loss_frac, self.sync.desk.parameters.limits.daily_loss_frac_max
+        loss, limit = self.sync.day_loss_frac(self.market), self.sync.desk.parameters.limits.daily_loss_frac_max
         if loss >= limit:
             reason = f"equity is {loss:.2%} below the day's start, the limit is {limit:.2%}"
             self.sync.counts["alerts"] += halt_desk(self.sync.room.runs.journal, reason, "reconcile", self.sync.now)
 
     def _mark(self, symbol: str, state: PositionState) -> None:
-        self.keeper.hold(symbol, self.keeper.positions[symbol].record.model_copy(update={"state": state}), [])
+        position = self.keeper.positions[symbol].record
+        if position.state is not state:
+            self.keeper.hold(symbol, position.model_copy(update={"state": state}), [])
 
     def _alert(self, alert_id: str, subject: str, body: str, runbook: str) -> None:
         alert = Alert(

@@ -2,24 +2,24 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from closebell.app.alerts import alert_changes
 from closebell.app.booking import Bookkeeper
 from closebell.app.desk import Desk
-from closebell.app.execution import Executor, executed_shares
+from closebell.app.execution import Executor
 from closebell.app.order_intent import is_same_order
+from closebell.app.standing import Standing
 from closebell.app.trading_room import TradingRoom
 from closebell.app.venue_reading import VenueReading, lacks_positions, read_venue
-from closebell.decision.desk_view import DeskView
-from closebell.decision.placing import recheck
-from closebell.model.broker import BrokerSnapshot, Side, VenueOrder, VenuePosition
+from closebell.decision.placing import forbids_sending
+from closebell.model.broker import BrokerSnapshot, MarketClock, Side, VenueOrder, VenuePosition
 from closebell.model.decision import TradePlan
 from closebell.model.errors import BrokerKeyRefused, BrokerUnavailable
 from closebell.model.instruments import Market
 from closebell.model.operations import Alert, Priority
-from closebell.model.orders import DayCounters, LiveOrder, OrderLeg, OrderRecord, OrderState, is_our_order_id, order_key
+from closebell.model.orders import LiveOrder, OrderRecord, OrderState, is_our_order_id, order_key
 from closebell.model.record import Key
 from closebell.ports.journal import Create, Stored
 
@@ -33,12 +33,12 @@ ARRIVES_WITHIN = timedelta(minutes=8)
 """An order may reach the broker this long after it was sent."""
 
 
-class VenueSync:
+class VenueSync(Standing):
     """One reading of the broker, taken over: orders followed, activities booked. What follows decides on its result."""
 
     def __init__(self, room: TradingRoom, desk: Desk, reading: VenueReading) -> None:
         room.require_account(reading.account)
-        self.room, self.desk, self.reading = room, desk, reading
+        self.room, self.desk, self._reading = room, desk, reading
         self.keeper = Bookkeeper.of(desk, room.journal, room.broker)
         self.executor = Executor(room.journal, room.broker, reading.clock.now_at, may_repeat=self._may_repeat)
         self.desk_name = room.desk_name(reading.account)
@@ -54,12 +54,14 @@ class VenueSync:
         return cls(room, desk, read_venue(room.broker, cursor))
 
     @property
-    def now(self) -> datetime:
-        """The broker's time of the reading."""
-        return self.reading.clock.now_at
+    def clock(self) -> MarketClock:
+        return self._reading.clock
+
+    @property
+    def reading(self) -> VenueReading:
+        return self._reading
 
     def snapshot(self, market: Market) -> BrokerSnapshot:
-        """The reading as the record from which exposure is computed."""
         return BrokerSnapshot(
             as_of=self.now,
             session=market.date_of(self.now),
@@ -67,27 +69,6 @@ class VenueSync:
             positions=self.reading.positions,
             open_orders=self.reading.open_orders,
             transfers_usd=self._transfers_usd(),
-        )
-
-    def view(self, market: Market, session: date, besides: str = "") -> DeskView:
-        """What the risk checks may know: our projections for terms, the broker's reading for exposure.
-
-        `besides` is the id of an order of the session that is left out, as if it were still to be decided.
-        """
-        snapshot, empty = self.snapshot(market), DayCounters(market=market, session=session)
-        counted = self.room.journal.read(empty.key, DayCounters)
-        counters = counted.record if counted is not None and counted.record.session == session else empty
-        orders_count = max(counters.orders_count - bool(besides), 0)
-        orders = [stored.record for stored in self.keeper.orders.values() if not stored.record.state.is_terminal]
-        return DeskView(
-            as_of=snapshot.as_of,
-            snapshot=snapshot,
-            positions=tuple(stored.record for stored in self.keeper.positions.values()),
-            live_orders=tuple(order for order in orders if order.client_order_id != besides),
-            counters=counters.model_copy(update={"orders_count": orders_count}),
-            sessions_held={},
-            sectors=self.desk.sectors,
-            is_halted=self.desk.is_halted,
         )
 
     def _may_repeat(self, order: OrderRecord) -> bool:
@@ -105,7 +86,7 @@ class VenueSync:
         except BrokerUnavailable:
             return False
         view = self.view(order.market, order.session, order.client_order_id)
-        return all(check.passed for check in recheck(planned.record, view, self.desk.parameters, quotes.get(order.symbol)))
+        return forbids_sending(planned.record, view, self.desk.parameters, quotes.get(order.symbol)) is None
 
     def _transfers_usd(self) -> Decimal:
         """What was paid in, less what was taken out, since the close that the broker's `last_equity` is of."""
@@ -121,49 +102,12 @@ class VenueSync:
             self._last_close_at = max(closes)
         return cursor.record.transferred_usd(self._last_close_at)
 
+    def held_now(self, symbol: str) -> VenuePosition | None:
+        return next((held for held in self.room.broker.positions() if held.symbol == symbol), None)
+
     def read_again(self) -> None:
-        """A second reading in the same run, for what the first left in doubt."""
-        self.reading = read_venue(self.room.broker, self.keeper.after_activity_id)
+        self._reading = read_venue(self.room.broker, self.keeper.after_activity_id)
         self._take_over()
-
-    def unbooked_shares(self, order: OrderRecord) -> Decimal:
-        """What the broker executed of an order, as last shown, and our ledger does not have yet."""
-        shown = self.executor.shown.get(order.client_order_id)
-        return order.former_executed_shares + executed_shares(shown) - order.filled_quantity_shares if shown else Decimal(0)
-
-    def settling(self, symbol: str) -> list[OrderRecord]:
-        """What of ours in the symbol is between two states: sent and unknown, or executed and not booked."""
-        return [order for order in self._orders(symbol) if order.state.is_in_flight or self.unbooked_shares(order) > 0]
-
-    def is_settling(self, symbol: str) -> bool:
-        """Whether anything of ours in the symbol is between two states."""
-        return bool(self.settling(symbol))
-
-    def working(self, symbol: str, leg: OrderLeg) -> list[Stored[OrderRecord]]:
-        """Our orders in a symbol that have not ended."""
-        return [
-            stored
-            for stored in self.keeper.orders.values()
-            if stored.record.symbol == symbol and stored.record.leg is leg and not stored.record.state.is_terminal
-        ]
-
-    def venue_position(self, symbol: str) -> VenuePosition | None:
-        """The broker's position in a symbol, as last read."""
-        return self.reading.position_of.get(symbol)
-
-    def price_usd(self, symbol: str) -> Decimal | None:
-        """What the broker values a share at; None when it holds none."""
-        held = self.venue_position(symbol)
-        return held.market_value_usd / held.quantity_shares if held and held.quantity_shares else None
-
-    def cancel(self, stored: Stored[OrderRecord]) -> Stored[OrderRecord]:
-        """Ask for a cancel and keep what the order then is."""
-        after = self.executor.cancel(stored)
-        self.keeper.orders[after.record.client_order_id] = after
-        return after
-
-    def _orders(self, symbol: str) -> list[OrderRecord]:
-        return [stored.record for stored in self.keeper.orders.values() if stored.record.symbol == symbol]
 
     def _take_over(self) -> None:
         listed = {order.client_order_id: order for order in self.reading.open_orders}

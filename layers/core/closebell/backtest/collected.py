@@ -11,7 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from closebell.backtest.engine import BacktestDesk, EveryDecision
+from closebell.backtest.engine import BacktestDesk
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.records import BacktestRecords, ClosedBy, DecisionRow, EquityRow, OrderRow, TradeRow
 from closebell.model.books import EquitySnapshot, Trade
@@ -58,8 +58,8 @@ def collect(desk: BacktestDesk, evidence: KnownEvidence, warnings: Sequence[str]
 
 def _decision_rows(desk: BacktestDesk) -> Iterator[DecisionRow]:
     """Every symbol's where the desk kept them, else those that its plans tell of."""
-    if isinstance(desk.decisions, EveryDecision):
-        for one in desk.decisions.decisions:
+    if desk.decisions is not None:
+        for one in desk.decisions:
             size = one.allocation.quantity_shares if one.allocation else None
             yield DecisionRow(
                 one.session, one.symbol, one.outcome, one.reason, one.binding_check, one.vote_score, one.close_usd, size

@@ -1,44 +1,45 @@
-"""The desk through a span of sessions: the deployed functions' use cases, at the schedule's instants, on the simulated exchange.
+"""The desk through a span of sessions: what the deployed functions decide, at the schedule's instants, on the simulated exchange.
 
-Nothing here decides or trades. What differs from the deployed desk is what stands behind the ports: the journal lies in memory,
-the broker is the simulated exchange in the same process, and evidence is computed once for all sessions. A reconciliation in
-which nothing can be found is not run: the exchange's orders, fills and prices tell when something can.
+Nothing here decides or trades: plans, orders, protection, exits, booking and halts are those of the use cases (`decision`,
+`Morning`, `Cycle`). Left out is what a desk needs whose broker and tables can be in doubt: run records, leases, and reading and
+comparing everything in every run (ADR 0015). A reconciliation in which nothing can be found is not made: the exchange's orders,
+fills and prices tell when something can.
 """
 
-from bisect import bisect_left, bisect_right
+import gc
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 
 from closebell.app.control import confirm_resume, read_halt, request_resume, store_parameters
-from closebell.app.evidence import EvidenceReader
-from closebell.app.generate_signals import DecisionKeeper, GenerateSignals
-from closebell.app.place_orders import PlaceOrders
+from closebell.app.evidence import EvidenceReader, SessionPair
+from closebell.app.generate_signals import session_inputs
+from closebell.app.place_orders import Morning
 from closebell.app.protection import stop_price_usd, target_price_usd
-from closebell.app.reconcile import Reconcile
-from closebell.app.review_performance import ReviewPerformance
+from closebell.app.reconcile import Cycle
 from closebell.app.runs import RunLog
-from closebell.app.trading_room import TradingRoom
 from closebell.backtest.desk_day import DESK_DAYS, LOOKS_AFTER_SALE
-from closebell.model.books import Position, PositionState
-from closebell.model.broker import OrderClass, Side
-from closebell.model.decision import Decision
-from closebell.model.decision_document import DecisionDocument
+from closebell.backtest.followed_venue import FollowedVenue
+from closebell.books.performance import TradeTotals, snapshot_equity
+from closebell.decision.session import decide_session, is_settled, plan_session
+from closebell.model.books import EquitySnapshot, PositionState
+from closebell.model.broker import Side
+from closebell.model.decision import Decision, PlanAction, TradePlan
 from closebell.model.errors import ConfigurationError
-from closebell.model.instruments import Market, SessionHours
-from closebell.model.operations import Alert, NewsItem, RunRecord, Trigger
-from closebell.model.panel import BarPanel
+from closebell.model.operations import Alert, Trigger
 from closebell.model.parameters import ParameterSet
-from closebell.model.record import Key
+from closebell.ports.journal import Create
 from closebell.simulation.bar_market import BarMarket
 from closebell.simulation.exchange import Exchange
 from closebell.simulation.memory_journal import MemoryJournal
-from closebell.simulation.simulated_broker import SimulatedBroker
 from closebell.simulation.trading_floor import ExchangeOptions
 
 OWNER = "the owner, the morning after"
 PRICE_SPARE_FRAC = Decimal("1e-9")
+LOSS_SPARE_FRAC = 1e-9
 
 Progress = Callable[[int, int], None]
 """Told how many sessions of how many are done."""
@@ -64,43 +65,6 @@ class AlertBook:
         self.alerts.append(alert)
 
 
-class NoNews:
-    """Implements `ports.market_data.News`: bars come without headlines."""
-
-    def headlines(self, symbols: Sequence[str], since: datetime) -> list[NewsItem]:
-        return []
-
-
-class MarketCalendar:
-    """Implements `ports.market_data.Calendar`: the sessions of a simulated market."""
-
-    def __init__(self, market: BarMarket) -> None:
-        self._hours = {name: market.sessions(name) for name in Market}
-        self._dates = {name: [day.session for day in hours] for name, hours in self._hours.items()}
-
-    def sessions(self, market: Market, first: date, last: date) -> list[SessionHours]:
-        dates = self._dates[market]
-        return list(self._hours[market][bisect_left(dates, first) : bisect_right(dates, last)])
-
-
-class PlansOnly:
-    """Implements `DecisionKeeper`: the plans say what was done and why; why the rest was not done is not written down."""
-
-    def keep(self, panel: BarPanel, document: Callable[[], DecisionDocument]) -> str:
-        return "not kept"
-
-
-@dataclass
-class EveryDecision:
-    """Implements `DecisionKeeper`: every symbol's decision, which takes longer than all the rest of a backtest."""
-
-    decisions: list[Decision] = field(default_factory=list)
-
-    def keep(self, panel: BarPanel, document: Callable[[], DecisionDocument]) -> str:
-        self.decisions += document().decisions
-        return "kept"
-
-
 class BacktestDesk:
     """A desk over a market of daily bars.
 
@@ -115,26 +79,31 @@ class BacktestDesk:
     options
         The account's cash and the broker's costs.
     decisions
-        Where decisions are kept.
-    code_version
-        What plans and runs are marked with.
+        Where every symbol's decision is added, which takes longer than all the rest of a backtest; None to write down plans only.
     """
 
     def __init__(
         self, market: BarMarket, parameters: ParameterSet, evidence: EvidenceReader, options: ExchangeOptions,
-        decisions: DecisionKeeper | None = None, code_version: str = "backtest",
+        decisions: list[Decision] | None = None,
     ) -> None:
-        self.market, self.calendar, self.alerts = market, MarketCalendar(market), AlertBook()
+        self.market, self.alerts, self.journal = market, AlertBook(), MemoryJournal()
         self.day = DESK_DAYS[market.asset_class]
-        self.journal = MemoryJournal()
         self.parameters = store_parameters(self.journal, parameters)
-        self._options, self._evidence, self._version = options, evidence, code_version
-        self.decisions = decisions or PlansOnly()
+        self.decisions = decisions
         self.halts_count = 0
-        self._seen_count = -1
-        self._sells_out_at: datetime | None = None
         self.sessions: list[date] = []
         self.delisted: set[tuple[str, date]] = set()
+        self._options, self._evidence = options, evidence
+        self._hours = market.sessions(market.asset_class)
+        self._dates = tuple(day.session for day in self._hours)
+        self._place_of = {day: place for place, day in enumerate(self._dates)}
+        self._plans: tuple[TradePlan, ...] = ()
+        self._earned = TradeTotals()
+        self._equity: EquitySnapshot | None = None
+        self._seen_count, self._counted_trades_count = -1, 0
+        self._lows: tuple[date | None, dict[str, float]] = (None, {})
+        self._risky: tuple[tuple[date, int] | None, bool] = (None, True)
+        self._sells_out_at: datetime | None = None
 
     def play(self, first: date, last: date, progress: Progress = lambda done, total: None) -> None:
         """Trade the sessions `first`..`last`, then sell what is left. Raises as `trade` does."""
@@ -147,50 +116,101 @@ class BacktestDesk:
 
         Raises ConfigurationError when the market has no session in that span, or none before it.
         """
-        hours = self.market.sessions(self.day.market)
-        span = [day.session for day in hours if first <= day.session <= last]
-        before = [day for day in hours if day.session < first]
+        span = [day for day in self._dates if first <= day <= last]
+        before = [day for day in self._dates if day < first]
         if not span or not before:
             raise ConfigurationError(
-                f"no session from {first} to {last} can be traded: the market has sessions from {hours[0].session} to "
-                f"{hours[-1].session}, and the first one is needed to decide on"
+                f"no session from {first} to {last} can be traded: the market has sessions from {self._dates[0]} to "
+                f"{self._dates[-1]}, and the first one is needed to decide on"
             )
-        self._open(before[-1].session)
+        self._open(before[-1])
         self._sells_out_at = self.day.at(span[-1], self.day.sells_out_at) if sells_out else None
-        for done, session in enumerate(span):
-            self._delist(session)
-            self._day(session, decides=session != span[-1])
-            self.sessions.append(session)
-            progress(done + 1, len(span))
+        with _uncollected():
+            for done, session in enumerate(span):
+                self._delist(session)
+                self._trade_session(session)
+                if session != span[-1]:
+                    self._plan_after(session)
+                self.sessions.append(session)
+                progress(done + 1, len(span))
 
     def _open(self, eve: date) -> None:
-        """Put the desk up after the session before the first: read the broker once, decide."""
+        """Put the desk up after the session before the first: look at the exchange once, decide."""
         self.exchange = Exchange(self.market, self.day.at(eve, self.day.reviews_at), self._options)
-        self.broker = SimulatedBroker(self.exchange)
-        clock = ExchangeClock(self.exchange)
+        runs = RunLog("backtest", "backtest", self.journal, ExchangeClock(self.exchange), self.alerts)
+        self.venue = FollowedVenue(self.exchange, self.day.market, self.parameters, runs)
+        self._look(self.day.at(eve, self.day.puts_up_at))
+        self._plan_after(eve)
 
-        def log(function: str) -> RunLog:
-            return RunLog(function, self._version, self.journal, clock, self.alerts)
-
-        self._place_orders = PlaceOrders(TradingRoom(log("place_orders"), self.broker, "paper"))
-        self._reconcile = Reconcile(TradingRoom(log("reconcile"), self.broker, "paper"))
-        self._review = ReviewPerformance(log("review_performance"), self.journal, self.calendar)
-        self._generate = GenerateSignals(
-            log("generate_signals"), self.journal, self.decisions, self._evidence, NoNews(), self.calendar, self._version
-        )
-        self._run(self._reconcile, self.day.at(eve, self.day.puts_up_at))
-        self._run(self._generate, self.day.at(eve, self.day.decides_at))
-
-    def _day(self, session: date, decides: bool) -> None:
+    def _trade_session(self, session: date) -> None:
         self._resume(self.day.at(session, self.day.resumes_at))
-        self._run(self._place_orders, self.day.at(session, self.day.places_at))
-        for at in self._reconcile_instants(session):
-            self._run(self._reconcile, at)
+        self._place(session)
+        for at in self._instants_to_look_at(session):
+            self._look(at)
         self._sell_out(self.day.at(session, self.day.sells_out_at))
-        if decides:
-            self._run(self._generate, self.day.at(session, self.day.decides_at))
 
-    def _reconcile_instants(self, session: date) -> Iterator[datetime]:
+    def _plan_after(self, session: date) -> None:
+        """Decide after a session, on what was seen of the exchange in the last look."""
+        self._advance(self.day.at(session, self.day.decides_at))
+        pair = self._pair(session)
+        evidence = self._evidence.read(self.day.market, self.parameters, pair)
+        if self.decisions is None and is_settled(session_inputs(evidence, self.venue.desk_as_known(), self.day.market, pair)):
+            self._plans = ()
+            return
+        inputs = session_inputs(evidence, self.venue.desk_as_read(), self.day.market, pair)
+        self._plans = plan_session(inputs).plans
+        for plan in self._plans:
+            self.journal.commit([Create(plan)])
+        if self.decisions is not None:
+            self.decisions += decide_session(inputs).decisions
+
+    def _pair(self, session: date) -> SessionPair:
+        place = self._place_of[session]
+        first = max(place + 1 - self.parameters.history_sessions, 0)
+        return SessionPair(self._hours[place], self._hours[place + 1], self._dates[first : place + 1])
+
+    def _place(self, session: date) -> None:
+        """Send the session's orders."""
+        self._advance(self.day.at(session, self.day.places_at))
+        if not self._plans and not self._has_changed:
+            return
+        self.venue.follow()
+        morning = Morning(self.venue, self.day.market, session)
+        morning.exit([plan for plan in self._plans if plan.action is PlanAction.EXIT])
+        morning.enter([plan for plan in self._plans if plan.action is PlanAction.ENTER])
+
+    def _look(self, at: datetime) -> None:
+        """Reconcile: what has happened is booked, what has to be done about it is done."""
+        self._advance(at)
+        venue = self.venue
+        venue.follow()
+        venue.settle()
+        may_lose = self._may_lose_too_much(self.day.market.date_of(at))
+        if not may_lose and venue.needs_nothing():
+            return
+        cycle = Cycle(venue, Trigger(market=self.day.market, scheduled_at=at))
+        cycle.care()
+        if may_lose:
+            cycle.guard_daily_loss()
+        if venue.counts["alerts"]:
+            venue.room.runs.deliver_alerts()
+        venue.rest()
+
+    def _review(self, session: date) -> None:
+        """Write down what the account was worth in the last look."""
+        at = self.day.at(session, self.day.reviews_at)
+        self._advance(at)
+        trades = self.venue.keeper.trades
+        for trade in sorted(trades[self._counted_trades_count :], key=attrgetter("key")):  # as the deployed desk reads them
+            self._earned.add(trade)
+        self._counted_trades_count = len(trades)
+        snapshot = self.venue.snapshot(self.day.market).model_copy(update={"session": session})
+        positions = [held.record for held in self.venue.keeper.positions.values()]
+        equity = snapshot_equity(self.day.market, snapshot, positions, self._earned, self._equity, at)
+        self.journal.commit([Create(equity)])
+        self._equity = equity
+
+    def _instants_to_look_at(self, session: date) -> Iterator[datetime]:
         """The schedule's instants at which something can be found; the review takes place on its way, after the close."""
         every, until = self.day.looks_every, self.day.at(session, self.day.looks_until)
         closing = self.day.at(session, self.day.last_look_before_review)
@@ -198,41 +218,75 @@ class BacktestDesk:
         at = self.day.at(session, self.day.looks_from)
         while at <= until:
             self._sell_out(at)
-            self.exchange.advance(at)
-            if at == closing or self._must_look():
+            self._advance(at)
+            if at == closing or self._must_look(session):
                 self._seen_count = self.exchange.floor.changes_count
                 yield at
             if at == closing:
-                self._run(self._review, self.day.at(session, self.day.reviews_at))
-            is_settled = self._seen_count == self.exchange.floor.changes_count and not self.exchange.has_pending
+                self._review(session)
+            is_settled = not (self._has_changed or self.exchange.has_pending or self.venue.has_work_left)
             at += every
+            if is_settled and at > closing:
+                return
             if is_settled:
-                at = min(max(at, _next_tick(prints, at, every)), closing) if at <= closing else until + every
+                at = closing if self._is_quiet(session) else min(max(at, _next_tick(prints, at, every)), closing)
 
-    def _must_look(self) -> bool:
-        """Whether a reconciliation can find something to do: an order or a holding has changed, or prices alone call for it.
+    def _is_quiet(self, session: date) -> bool:
+        """Whether no price of the session can call for anything: no order can trade, and the desk has nothing to watch."""
+        awake = self.exchange.floor.orders.awake_symbols(session)
+        return not awake and not self.venue.unguarded_symbols() and not self._may_lose_too_much(session)
+
+    def _must_look(self, session: date) -> bool:
+        """Whether a reconciliation can find something to do: an order or a holding has changed, something was left for it, or
+        prices alone call for it.
 
         They do where the day's loss has reached its limit, and where the desk itself watches a position's target because no
         group of orders does.
         """
-        floor = self.exchange.floor
-        if floor.changes_count != self._seen_count:
+        if self._has_changed or self.venue.has_work_left:
             return True
-        lowest_usd = self.exchange.last_equity_usd() * (1 - self.parameters.limits.daily_loss_frac_max)
-        return self.exchange.equity_usd() <= lowest_usd or any(self._must_watch(symbol) for symbol in floor.book.holdings)
+        has_lost = self._may_lose_too_much(session) and self.exchange.equity_usd() <= self._lowest_equity_usd
+        return has_lost or any(self._must_watch(symbol) for symbol in self.venue.unguarded_symbols())
+
+    @property
+    def _has_changed(self) -> bool:
+        """Whether something has happened to an order or a holding since the last look."""
+        return self.exchange.floor.changes_count != self._seen_count
+
+    @property
+    def _lowest_equity_usd(self) -> Decimal:
+        """What the account is worth where the day's loss reaches its limit."""
+        return self.exchange.last_equity_usd() * (1 - self.parameters.limits.daily_loss_frac_max)
+
+    def _may_lose_too_much(self, session: date) -> bool:
+        """Whether the loss could reach its limit if every holding were at the lowest price of its day; in float64, to spare."""
+        floor, key = self.exchange.floor, (session, self.exchange.floor.changes_count)
+        if self._risky[0] != key:
+            worst_usd = float(floor.book.cash_usd)
+            for symbol, holding in floor.book.holdings.items():
+                worst_usd += float(holding.shares) * self._lowest_usd(symbol, session)
+            self._risky = (key, not worst_usd > float(self._lowest_equity_usd) * (1 + LOSS_SPARE_FRAC))
+        return self._risky[1]
+
+    def _lowest_usd(self, symbol: str, session: date) -> float:
+        """The lowest price of a symbol's day, kept for the session."""
+        if self._lows[0] != session:
+            self._lows = (session, {})
+        lows = self._lows[1]
+        if symbol not in lows:
+            lows[symbol] = self.market.lowest_price_usd(symbol, session)
+        return lows[symbol]
 
     def _must_watch(self, symbol: str) -> bool:
-        """Whether the desk has to see a holding's price because no order at the exchange does: it is at the stop or the target.
+        """Whether the desk has to see the price of a position that no group of orders watches: it is at the stop or the target.
 
         Prices are compared with a little to spare: a reconciliation too many changes nothing.
         """
-        if any(order.order_class == OrderClass.OCO for order in self.exchange.floor.orders.live(symbol)):
-            return False
-        stored = self.journal.read(Key("book", "DESK", f"POSITION#{symbol}"), Position)
+        position = self.venue.keeper.positions[symbol].record
         price_usd = self.exchange.tape.last_price_usd(symbol, self.exchange.now)
-        if stored is None or stored.record.state is not PositionState.PROTECTED or price_usd is None:
+        if position.state is not PositionState.PROTECTED or price_usd is None:
             return True
-        stop_usd, target_usd = stop_price_usd(stored.record), target_price_usd(stored.record)
+        stop_usd, target_usd = stop_price_usd(position), target_price_usd(position)
         return not stop_usd * (1 + PRICE_SPARE_FRAC) < price_usd < target_usd * (1 - PRICE_SPARE_FRAC)
 
     def _delist(self, session: date) -> None:
@@ -251,11 +305,10 @@ class BacktestDesk:
         self._sells_out_at = None
         for symbol in sorted(self.exchange.floor.book.holdings):
             self._sell_all(symbol, at)
-        self._run(self._reconcile, at + LOOKS_AFTER_SALE)
+        self._look(at + LOOKS_AFTER_SALE)
 
     def _sell_all(self, symbol: str, at: datetime) -> None:
-        if at > self.exchange.now:
-            self.exchange.advance(at)
+        self._advance(at)
         self.exchange.trade_manually(symbol, Side.SELL, self.exchange.floor.book.shares(symbol))
 
     def _resume(self, at: datetime) -> None:
@@ -267,10 +320,21 @@ class BacktestDesk:
         request_resume(self.journal, "resume", at)
         confirm_resume(self.journal, "resume", OWNER, at)
 
-    def _run(self, use_case: Callable[[Trigger], RunRecord], at: datetime) -> RunRecord:
+    def _advance(self, at: datetime) -> None:
         if at > self.exchange.now:
             self.exchange.advance(at)
-        return use_case(Trigger(market=self.day.market, scheduled_at=at))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the cycle collector, which would look through a backtest's records again and again: they are kept to its end."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _next_tick(prints: Sequence[datetime], at: datetime, every: timedelta) -> datetime:

@@ -17,6 +17,7 @@ import numpy as np
 from closebell.analysis.regime import RegimeSeries, regimes
 from closebell.analysis.validation import Flags, bar_problems, usable
 from closebell.app.evidence import Evidence, SessionPair, asked_symbols
+from closebell.decision.board import Ground, ground_of
 from closebell.model.decision import Regime
 from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.instruments import Market
@@ -36,7 +37,8 @@ class _Matrices:
     scores: Mapping[str, Matrix]
     is_usable: Flags
     regime: RegimeSeries
-    row_sha256: list[bytes]
+    ground: Ground
+    rows: Mapping[date, int]
 
 
 class KnownEvidence:
@@ -73,9 +75,8 @@ class KnownEvidence:
     def read(self, market: Market, parameters: ParameterSet, pair: SessionPair) -> Evidence:
         session = pair.ended.session
         known = self._as_of(session)
-        row = int(np.searchsorted(known.panel.sessions, np.datetime64(session)))
-        first = int(np.searchsorted(known.panel.sessions, np.datetime64(pair.window[0])))
-        if row == len(known.panel.sessions) or known.panel.sessions[row] != np.datetime64(session):
+        row = known.rows.get(session)
+        if row is None:
             raise DataError(f"the market has no bars of {session}")
         splits = {
             symbol: {day: ratio for day, ratio in found.items() if pair.window[0] <= day <= session}
@@ -85,25 +86,24 @@ class KnownEvidence:
         return Evidence(
             panel=known.panel,
             universe=known.universe,
-            problems=self._problems(known, row, first, session, splits),
+            problems={} if known.is_usable[row].all() else self._problems(known, row, pair, splits),
             scores=known.scores,
             regime=known.regime.at(row),
             volatility=self._volatility_until(session),
             splits=splits,
             notes=(),
-            bars_sha256=known.panel.rows(slice(first, row + 1)).sha256(known.row_sha256[first : row + 1]),
+            ground=known.ground,
         )
 
     def _problems(
-        self, known: _Matrices, row: int, first: int, session: date, splits: Mapping[str, Mapping[date, float]]
+        self, known: _Matrices, row: int, pair: SessionPair, splits: Mapping[str, Mapping[date, float]]
     ) -> dict[str, str]:
         """Why symbols must be skipped: only those whose bars are not usable are looked at again, for the words."""
         suspects = np.flatnonzero(~known.is_usable[row])
-        if not len(suspects):
-            return {}
         symbols = tuple(known.universe.symbols[column] for column in suspects.tolist())
+        first = int(np.searchsorted(known.panel.sessions, np.datetime64(pair.window[0])))
         window = known.universe.rows(slice(first, row + 1)).columns(symbols)
-        problems = bar_problems(window, session, splits, self._minimum_sessions)
+        problems = bar_problems(window, pair.ended.session, splits, self._minimum_sessions)
         looked_at = window.close[-self._minimum_sessions :]
         are_whole = np.isfinite(looked_at).all(axis=0) & (len(looked_at) == self._minimum_sessions)
         for column in np.flatnonzero(are_whole).tolist():
@@ -123,14 +123,20 @@ class KnownEvidence:
         panel = _adjusted(self._raw, self._splits, as_of)
         universe = panel.columns(tuple(instrument.symbol for instrument in parameters.instruments(traded)))
         index = panel.columns((parameters.regime_symbol_of(traded),)).close[:, 0]
+        scores = self._scored(universe)
         return _Matrices(
             panel=panel,
             universe=universe,
-            scores=score_all(parameters.strategies, universe),
+            scores=scores,
             is_usable=usable(universe, self._splits, self._minimum_sessions),
             regime=regimes(panel.sessions, index, self._volatility),
-            row_sha256=panel.row_digests(),
+            ground=ground_of(parameters, traded, universe, scores),
+            rows={day: row for row, day in enumerate(panel.sessions.astype("datetime64[D]").astype(object).tolist())},
         )
+
+    def _scored(self, universe: BarPanel) -> Mapping[str, Matrix]:
+        """Strategy -> sessions x symbols."""
+        return score_all(self._parameters.strategies, universe)
 
     def _volatility_until(self, session: date) -> VolatilitySeries | None:
         if self._volatility is None:

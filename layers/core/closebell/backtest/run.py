@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import numpy as np
 
-from closebell.app.generate_signals import DecisionKeeper
 from closebell.backtest.collected import collect
 from closebell.backtest.engine import BacktestDesk, Progress
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.records import BacktestRecords
+from closebell.model.decision import Decision
 from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Instrument, Market
 from closebell.model.panel import BarPanel
@@ -81,7 +81,7 @@ class Costs:
 
 def run_backtest(
     market: BarMarket, parameters: ParameterSet, options: ExchangeOptions, *, first: date | None = None, last: date | None = None,
-    warnings: tuple[str, ...] = (), decisions: DecisionKeeper | None = None, progress: Progress | None = None,
+    warnings: tuple[str, ...] = (), decisions: list[Decision] | None = None, progress: Progress | None = None,
     on_evidence: Callable[[KnownEvidence], None] | None = None,
 ) -> BacktestRecords:
     """Trade a span of a market's sessions; without one, from the first that has enough history to its last.

@@ -8,17 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from closebell.app.evidence import Evidence, SessionPair
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.run import Costs
 from closebell.backtest.splits import SessionSpan
 from closebell.backtest.summary import Floats
 from closebell.backtest.trials import TrialResult, TrialTerms, run_trial
 from closebell.backtest.validation_statistics import deepest_drawdown_frac, total_return_frac
-from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel, Matrix
 from closebell.model.parameters import ParameterSet
-from closebell.simulation.bar_market import BarMarket
 
 MISSING_FRAC = 0.02
 GAP_SESSIONS = 20
@@ -46,16 +43,8 @@ class CrashResult(NamedTuple):
 class DelayedEvidence(KnownEvidence):
     """Scores arrive one session late: what a session decided is traded at the open after the next one."""
 
-    def __init__(self, market: BarMarket, parameters: ParameterSet) -> None:
-        super().__init__(market, parameters)
-        self._on_time: Mapping[str, Matrix] = {}
-        self._late: Mapping[str, Matrix] = {}
-
-    def read(self, market: Market, parameters: ParameterSet, pair: SessionPair) -> Evidence:
-        found = super().read(market, parameters, pair)
-        if found.scores is not self._on_time:
-            self._on_time, self._late = found.scores, {name: _one_later(scores) for name, scores in found.scores.items()}
-        return replace(found, scores=self._late)
+    def _scored(self, universe: BarPanel) -> Mapping[str, Matrix]:
+        return {name: _one_later(scores) for name, scores in super()._scored(universe).items()}
 
 
 def stressed(terms: TrialTerms, parameters: ParameterSet, span: SessionSpan, seed: int) -> Iterator[TrialResult]:

@@ -32,10 +32,11 @@ class TradeTotals:
         if trades[: len(self._trades)] != self._trades:
             self._begin()
         for trade in trades[len(self._trades) :]:
-            self._add(trade)
+            self.add(trade)
         self._trades = trades
 
-    def _add(self, trade: Trade) -> None:
+    def add(self, trade: Trade) -> None:
+        """Count one more trade."""
         self.realised_usd += trade.pnl_usd
         names = trade.strategies or ("manual",)
         for name in names:

@@ -16,7 +16,6 @@ from rich.table import Table
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.backtest.bar_gaps import gaps_warning
 from closebell.backtest.comparison import ComparedBacktest
-from closebell.backtest.engine import EveryDecision
 from closebell.backtest.markets import NamedMarket, demo_market, synthetic_days
 from closebell.backtest.records import BacktestRecords
 from closebell.backtest.result_files import backtest_files, comparison_files, refuse_other_files, write_directory
@@ -25,6 +24,7 @@ from closebell.backtest.summary import summary_of
 from closebell.backtest.survivorship import survivorship_warning
 from closebell.cli.application import app, fail
 from closebell.configuration import read_parameters
+from closebell.model.decision import Decision
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
@@ -70,7 +70,7 @@ def backtest(
         options = costs.options(amount_of("--cash", cash))
         found = market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
         parameters = desk_parameters(found, config, names_in(strategies))
-        decisions = EveryDecision() if every_decision else None
+        decisions: list[Decision] | None = [] if every_decision else None
         trade = partial(
             run_backtest, found.market, parameters, options, first=day_of(since), last=day_of(until), decisions=decisions,
             warnings=told_of(found.market),

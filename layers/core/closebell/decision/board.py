@@ -17,8 +17,8 @@ from closebell.decision.entries import ranked_buys
 from closebell.decision.money import usd_from_float
 from closebell.decision.plans import commitment_price_usd, entry_limit_usd
 from closebell.decision.risk import Candidate
-from closebell.decision.vote import NO_BALLOT, NO_TALLY, Ballot, Tally, ballot, tally
-from closebell.model.decision import Regime
+from closebell.decision.vote import NO_BALLOT, NO_TALLY, STANCES, Ballot, Tally, ballot, tally
+from closebell.model.decision import Regime, Stance
 from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel, Matrix
 from closebell.model.parameters import ParameterSet
@@ -41,6 +41,8 @@ class SessionInputs:
         Strategy -> sessions x symbols of the panel, for every strategy that the parameters name.
     session, next_session
         The session decided after, and the one the plans are for.
+    ground
+        What holds for every session of the panel, where it is known already.
     """
 
     panel: BarPanel
@@ -52,25 +54,48 @@ class SessionInputs:
     market: Market
     session: date
     next_session: date
+    ground: "Ground | None" = None
 
 
 @dataclass(frozen=True, eq=False)
 class Universe:
     """A market's symbols, in the order of the configuration, and where they stand in a panel.
 
-    `columns` holds the panel's column of each symbol that the panel knows; `places` are the same columns as an array.
+    `columns` holds the panel's column of each symbol that the panel knows; `places` are the same columns as an array, `ranks` the
+    place of each of the panel's symbols in their alphabet.
     """
 
     sectors: Mapping[str, str]
     columns: Mapping[str, int]
     places: NDArray[np.intp]
+    ranks: NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What holds for every session of a panel: where the universe stands in it, and, of all sessions, the votes.
+
+    Nothing of a session depends on a later one, so `votes` (sessions x symbols) are row by row what each evening would count.
+    """
+
+    universe: Universe
+    votes: Tally
 
 
 def universe_of(parameters: ParameterSet, market: Market, panel: BarPanel) -> Universe:
     """The universe on a panel; the same for every session of it."""
     sectors = {instrument.symbol: instrument.sector for instrument in parameters.instruments(market)}
     columns = {symbol: column for column, symbol in enumerate(panel.symbols) if symbol in sectors}
-    return Universe(sectors, columns, np.fromiter(columns.values(), dtype=np.intp, count=len(columns)))
+    places = np.fromiter(columns.values(), dtype=np.intp, count=len(columns))
+    ranks = np.empty(len(panel.symbols), dtype=np.intp)
+    ranks[sorted(range(len(panel.symbols)), key=panel.symbols.__getitem__)] = np.arange(len(panel.symbols))
+    return Universe(sectors, columns, places, ranks)
+
+
+def ground_of(parameters: ParameterSet, market: Market, panel: BarPanel, scores: Mapping[str, Matrix]) -> Ground:
+    """What many sessions of a panel have in common, for who decides after each of them."""
+    votes = tally([scores[name] for name in parameters.strategies], parameters.votes_to_act_count_min)
+    return Ground(universe_of(parameters, market, panel), votes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,15 +131,21 @@ class Board:
             return ""
         return self.inputs.problems.get(symbol) or f"no price for {self.inputs.session}"
 
-    def usable_count(self, symbols: Collection[str]) -> int:
-        """How many of some symbols can be judged."""
-        columns = [self.universe.columns[symbol] for symbol in symbols if symbol in self.universe.columns]
-        return int(np.count_nonzero(self.is_usable[columns]))
+    def skipped_count(self, held: Collection[str]) -> int:
+        """How many symbols of the universe cannot be judged and are not held."""
+        columns = [self.universe.columns[symbol] for symbol in held if symbol in self.universe.columns]
+        unheld_count = len(self.universe.sectors) - sum(symbol in self.universe.sectors for symbol in held)
+        return unheld_count - int(np.count_nonzero(self.is_usable)) + int(np.count_nonzero(self.is_usable[columns]))
 
     def close_usd(self, symbol: str) -> Decimal | None:
         """The session's close; None for a symbol that cannot be judged."""
         column = self._column(symbol)
         return None if column is None else usd_from_float(self.inputs.panel.close[self.row, column])
+
+    def stance(self, symbol: str) -> Stance:
+        """What the ensemble makes of a symbol; neutral of one that cannot be judged."""
+        column = self._column(symbol)
+        return Stance.NEUTRAL if column is None else STANCES[int(self.votes.stance[column])]
 
     def ballot(self, symbol: str) -> Ballot:
         """The votes on a symbol; none for one that cannot be judged."""
@@ -130,7 +161,7 @@ class Board:
             return
         is_eligible = self.is_usable.copy()
         is_eligible[[self.universe.columns[symbol] for symbol in held if symbol in self.universe.columns]] = False
-        for column in ranked_buys(self.votes, is_eligible, self.inputs.panel.symbols):
+        for column in ranked_buys(self.votes, is_eligible, self.universe.ranks):
             yield self._candidate(self.inputs.panel.symbols[column], column)
 
     def _column(self, symbol: str) -> int | None:
@@ -148,17 +179,21 @@ class Board:
         )
 
 
-def board_of(inputs: SessionInputs, universe: Universe) -> Board:
+def board_of(inputs: SessionInputs) -> Board:
     """Count the votes of the session's row, and sort out what cannot be judged."""
-    panel, parameters = inputs.panel, inputs.parameters
+    panel, parameters, ground = inputs.panel, inputs.parameters, inputs.ground
+    universe = ground.universe if ground else universe_of(parameters, inputs.market, panel)
     row = int(np.searchsorted(panel.sessions, np.datetime64(inputs.session)))
     if row == len(panel.sessions) or panel.sessions[row] != np.datetime64(inputs.session):
         return Board(inputs, universe, row, np.zeros(len(panel.symbols), dtype=bool), NO_TALLY)
     is_usable = np.zeros(len(panel.symbols), dtype=bool)
-    is_usable[universe.places] = np.isfinite(panel.close[row, universe.places]) & (panel.close[row, universe.places] > 0.0)
+    closes = panel.close[row, universe.places]
+    is_usable[universe.places] = np.isfinite(closes) & (closes > 0.0)
     is_usable[[universe.columns[symbol] for symbol in inputs.problems if symbol in universe.columns]] = False
-    votes = tally([inputs.scores[name][row] for name in parameters.strategies], parameters.votes_to_act_count_min)
-    return Board(inputs, universe, row, is_usable, votes)
+    if ground:
+        return Board(inputs, universe, row, is_usable, Tally(*(counted[row] for counted in ground.votes)))
+    scores = [inputs.scores[name][row] for name in parameters.strategies]
+    return Board(inputs, universe, row, is_usable, tally(scores, parameters.votes_to_act_count_min))
 
 
 def _average_volume(volumes: Matrix, row: int, column: int) -> Decimal | None:

@@ -1,6 +1,6 @@
 """Which candidates are entered: each in turn is sized, checked and, when it passes, reserved before the next is looked at."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -41,10 +41,11 @@ class Judgement(NamedTuple):
     failed: CheckResult | None
 
 
-def ranked_buys(tally: Tally, is_eligible: NDArray[np.bool_], symbols: Sequence[str]) -> list[int]:
-    """The columns that the ensemble would buy, best vote score first, equal scores by symbol. Arrays over symbols."""
-    buys = np.flatnonzero((tally.stance == 1) & is_eligible).tolist()
-    return sorted(buys, key=lambda column: (-tally.vote_score[column], symbols[column]))
+def ranked_buys(tally: Tally, is_eligible: NDArray[np.bool_], ranks: NDArray[np.intp]) -> list[int]:
+    """The columns that the ensemble would buy, best vote score first, equal scores by `ranks`. Arrays over symbols."""
+    buys = np.flatnonzero((tally.stance == 1) & is_eligible)
+    order: list[int] = buys[np.lexsort((ranks[buys], -tally.vote_score[buys]))].tolist()
+    return order
 
 
 def judge_in_turn(candidates: Iterable[Candidate], terrain: EntryTerrain) -> Iterator[Judgement]:

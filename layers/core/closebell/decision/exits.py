@@ -16,8 +16,8 @@ _KEPT_BECAUSE = {
 }
 
 
-def exit_due(position: Position, held_sessions: int, ballot: Ballot, terms: ExitTerms) -> tuple[ExitRule, str] | None:
-    """The rule by which a position is to be closed in the next session, and the evidence for it; None to keep it.
+def exit_due(position: Position, held_sessions: int, stance: Stance, terms: ExitTerms) -> ExitRule | None:
+    """The rule by which a position is to be closed in the next session; None to keep it. `stance` is the ensemble's.
 
     The terms a position was opened with count; `terms` stand in for those it does not carry. Neither rule acts within the
     minimum hold.
@@ -28,11 +28,16 @@ def exit_due(position: Position, held_sessions: int, ballot: Ballot, terms: Exit
     if held_sessions < minimum_hold:
         return None
     if held_sessions >= time_stop:
-        return ExitRule.TIME_STOP, f"held {held_sessions} sessions, time stop at {time_stop}"
-    if ballot.stance is Stance.SELL:
-        sellers = len(ballot.names(Stance.SELL))
-        return ExitRule.SIGNAL, f"{sellers} of {len(ballot.votes)} would sell ({ballot.words}) after {held_sessions} sessions"
-    return None
+        return ExitRule.TIME_STOP
+    return ExitRule.SIGNAL if stance is Stance.SELL else None
+
+
+def why_sold(rule: ExitRule, position: Position, held_sessions: int, ballot: Ballot, terms: ExitTerms) -> str:
+    """The evidence for an exit that is due by a rule."""
+    if rule is ExitRule.TIME_STOP:
+        return f"held {held_sessions} sessions, time stop at {_terms(position, terms)[0]}"
+    sellers = len(ballot.names(Stance.SELL))
+    return f"{sellers} of {len(ballot.votes)} would sell ({ballot.words}) after {held_sessions} sessions"
 
 
 def why_kept(position: Position, held_sessions: int, terms: ExitTerms) -> str:

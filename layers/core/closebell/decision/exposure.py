@@ -1,15 +1,16 @@
 """What counts against the limits: from the broker's truth and from orders whose outcome it does not show yet."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import NamedTuple, Self
+from typing import Self
 
 from closebell.decision.desk_view import DeskView
 from closebell.model.books import PositionState
 from closebell.model.broker import BrokerSnapshot, Side, VenueOrder
 from closebell.model.orders import OrderRecord
 
+_ZERO = Decimal(0)
 UNKNOWN_SECTOR = "unknown"
 """Where positions lie whose symbol the configuration does not name."""
 
@@ -52,11 +53,11 @@ class Exposure:
 
     @property
     def gross_usd(self) -> Decimal:
-        return sum(self.values_usd.values(), Decimal(0))
+        return sum(self.values_usd.values(), _ZERO)
 
     def sector_usd(self, sector: str) -> Decimal:
         """Value held or committed in a sector."""
-        return sum((value for symbol, value in self.values_usd.items() if self.sectors[symbol] == sector), Decimal(0))
+        return sum((value for symbol, value in self.values_usd.items() if self.sectors[symbol] == sector), _ZERO)
 
     def sector_slots(self, sector: str) -> int:
         """Positions held or ordered in a sector."""
@@ -67,7 +68,7 @@ class Exposure:
         return replace(
             self,
             buying_power_usd=self.buying_power_usd - committed_usd,
-            values_usd={**self.values_usd, symbol: self.values_usd.get(symbol, Decimal(0)) + committed_usd},
+            values_usd={**self.values_usd, symbol: self.values_usd.get(symbol, _ZERO) + committed_usd},
             sectors={**self.sectors, symbol: sector},
             slots=self.slots | {symbol},
             blocked={**self.blocked, symbol: "planned already"},
@@ -75,87 +76,95 @@ class Exposure:
         )
 
 
-class _Claim(NamedTuple):
-    """What one position or order takes up. `value_usd` is None when nobody knows; `unseen_usd` is not in the broker's
-    buying power yet; `blocks` says why the symbol must not be entered, "" when it may."""
+@dataclass
+class _Claims:
+    """What positions and orders take up, added one by one. Of several reasons not to enter a symbol the first is told."""
 
-    symbol: str
-    sector: str
-    value_usd: Decimal | None
-    takes_slot: bool
-    blocks: str
-    unseen_usd: Decimal = Decimal(0)
+    values_usd: dict[str, Decimal] = field(default_factory=dict)
+    sectors: dict[str, str] = field(default_factory=dict)
+    slots: set[str] = field(default_factory=set)
+    blocked: dict[str, str] = field(default_factory=dict)
+    unpriced: list[str] = field(default_factory=list)
+    unseen_usd: Decimal = _ZERO
+
+    def add(self, symbol: str, sector: str, value_usd: Decimal | None, blocks: str, *, takes_slot: bool) -> None:
+        """`value_usd` is None when nobody knows; `blocks` says why the symbol must not be entered, "" when it may."""
+        self.sectors[symbol] = sector
+        if value_usd is None:
+            self.unpriced.append(symbol)
+        self.values_usd[symbol] = self.values_usd.get(symbol, _ZERO) + (value_usd or _ZERO)
+        if takes_slot:
+            self.slots.add(symbol)
+        if blocks:
+            self.blocked.setdefault(symbol, blocks)
 
 
 def exposure_of(desk: DeskView) -> Exposure | None:
     """The exposure of a desk; None without a snapshot."""
-    if desk.snapshot is None:
+    snapshot = desk.snapshot
+    if snapshot is None:
         return None
-    claims = [*_holdings(desk, desk.snapshot), *_our_orders(desk, desk.snapshot), *_foreign_orders(desk, desk.snapshot)]
-    values: dict[str, Decimal] = {}
-    for claim in claims:
-        values[claim.symbol] = values.get(claim.symbol, Decimal(0)) + (claim.value_usd or Decimal(0))
-    account = desk.snapshot.account
+    claims = _Claims()
+    _claim_holdings(claims, desk, snapshot)
+    _claim_our_orders(claims, desk, snapshot)
+    _claim_foreign_orders(claims, desk, snapshot)
+    disputed = {position.symbol: "disputed" for position in desk.positions if position.state is PositionState.DISPUTED}
     return Exposure(
-        equity_usd=account.equity_usd,
-        day_loss_frac=desk.snapshot.day_loss_frac if account.last_equity_usd > 0 else None,
-        buying_power_usd=account.buying_power_usd - sum((claim.unseen_usd for claim in claims), Decimal(0)),
-        values_usd=values,
-        sectors={claim.symbol: claim.sector for claim in claims},
-        slots=frozenset(claim.symbol for claim in claims if claim.takes_slot),
-        blocked={claim.symbol: claim.blocks for claim in reversed(claims) if claim.blocks} | _disputed(desk),
-        unpriced=tuple(claim.symbol for claim in claims if claim.value_usd is None),
+        equity_usd=snapshot.account.equity_usd,
+        day_loss_frac=snapshot.day_loss_frac if snapshot.account.last_equity_usd > 0 else None,
+        buying_power_usd=snapshot.account.buying_power_usd - claims.unseen_usd,
+        values_usd=claims.values_usd,
+        sectors=claims.sectors,
+        slots=frozenset(claims.slots),
+        blocked=claims.blocked | disputed,
+        unpriced=tuple(claims.unpriced),
         orders_count=desk.counters.orders_count if desk.counters else 0,
     )
 
 
-def _disputed(desk: DeskView) -> dict[str, str]:
-    return {position.symbol: "disputed" for position in desk.positions if position.state is PositionState.DISPUTED}
-
-
-def _holdings(desk: DeskView, snapshot: BrokerSnapshot) -> Iterator[_Claim]:
+def _claim_holdings(claims: _Claims, desk: DeskView, snapshot: BrokerSnapshot) -> None:
     """The broker's positions. What our books call dust is value, but neither a slot nor in the way."""
     dust = {position.symbol for position in desk.positions if position.state is PositionState.DUST}
     for position in snapshot.positions:
         if position.quantity_shares:
             counts = position.symbol not in dust
             sector = desk.sectors.get(position.symbol, UNKNOWN_SECTOR)
-            yield _Claim(position.symbol, sector, abs(position.market_value_usd), counts, "held" if counts else "")
+            claims.add(position.symbol, sector, abs(position.market_value_usd), "held" if counts else "", takes_slot=counts)
 
 
-def _our_orders(desk: DeskView, snapshot: BrokerSnapshot) -> Iterator[_Claim]:
-    """Our orders: a buy claims what was reserved for the part that the snapshot cannot show as a position yet."""
+def _claim_our_orders(claims: _Claims, desk: DeskView, snapshot: BrokerSnapshot) -> None:
+    """Our orders: a buy claims what was reserved for the part that the snapshot cannot show as a position yet. One that the
+    broker does not show is not in its buying power either."""
     shown = {order.client_order_id: order for order in snapshot.open_orders}
     for order in desk.live_orders:
         if order.state.is_terminal and (order.updated_at <= snapshot.as_of or not order.filled_quantity_shares):
             continue
-        sector = desk.sectors.get(order.symbol, order.sector)
+        sector, blocks = desk.sectors.get(order.symbol, order.sector), f"its {order.leg} order is out"
         if order.side is Side.SELL:
-            yield _Claim(order.symbol, sector, Decimal(0), False, f"its {order.leg} order is out")
+            claims.add(order.symbol, sector, _ZERO, blocks, takes_slot=False)
             continue
         venue_order = shown.get(order.client_order_id)
-        open_value = order.reserved_usd * _open_share(order, venue_order)
-        unseen = order.reserved_usd if venue_order is None else Decimal(0)
-        yield _Claim(order.symbol, sector, open_value, True, f"its {order.leg} order is out", unseen)
+        claims.add(order.symbol, sector, order.reserved_usd * _open_share(order, venue_order), blocks, takes_slot=True)
+        if venue_order is None:
+            claims.unseen_usd += order.reserved_usd
 
 
 def _open_share(order: OrderRecord, venue_order: VenueOrder | None) -> Decimal:
     if venue_order is None:
         return Decimal(1)
-    return max(order.quantity_shares - venue_order.filled_quantity_shares, Decimal(0)) / order.quantity_shares
+    return max(order.quantity_shares - venue_order.filled_quantity_shares, _ZERO) / order.quantity_shares
 
 
-def _foreign_orders(desk: DeskView, snapshot: BrokerSnapshot) -> Iterator[_Claim]:
+def _claim_foreign_orders(claims: _Claims, desk: DeskView, snapshot: BrokerSnapshot) -> None:
     """Orders at the broker that none of ours explains: they block their symbol, and a buy claims its own price."""
     ours = {order.client_order_id for order in desk.live_orders}
     for order in snapshot.open_orders:
         if order.client_order_id in ours:
             continue
-        sector = desk.sectors.get(order.symbol, UNKNOWN_SECTOR)
+        sector, blocks = desk.sectors.get(order.symbol, UNKNOWN_SECTOR), "an order that is not ours rests"
         if order.side is Side.SELL:
-            yield _Claim(order.symbol, sector, Decimal(0), False, "an order that is not ours rests")
+            claims.add(order.symbol, sector, _ZERO, blocks, takes_slot=False)
             continue
         price = order.limit_price_usd or order.stop_price_usd
         open_shares = order.quantity_shares - order.filled_quantity_shares
-        value = None if price is None else open_shares * price
-        yield _Claim(order.symbol, sector, value, True, "an order that is not ours rests")
+        claims.add(order.symbol, sector, None if price is None else open_shares * price, blocks, takes_slot=True)

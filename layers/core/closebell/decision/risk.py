@@ -7,6 +7,7 @@ volume) passes and says so. The first failed check is the binding one; they stan
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from closebell.decision.desk_view import DeskView
 from closebell.decision.exposure import Exposure
@@ -66,16 +67,34 @@ class EntryCase:
         return self.quantity_shares * self.candidate.commitment_price_usd
 
 
-Check = Callable[[EntryCase], CheckResult]
+class Measurement(NamedTuple):
+    """What a check measured, exactly, beside its bound (both in `unit`). `value` is None where nothing could be measured."""
+
+    check: str
+    value: Decimal | None
+    bound: Decimal
+    unit: str
+    holds: bool
+    note: str
+
+    def told(self) -> CheckResult:
+        """As it is written down: six decimals are enough to read; whether it holds was decided on all of them."""
+        value = self.value
+        if value is not None and value != value.to_integral_value():
+            value = round(value, 6)
+        return CheckResult(check=self.check, measured=value, limit=self.bound, unit=self.unit, passed=self.holds, note=self.note)
 
 
-def check_halt(case: EntryCase) -> CheckResult:
+Check = Callable[[EntryCase], Measurement]
+
+
+def check_halt(case: EntryCase) -> Measurement:
     """Entries stop when anyone or anything halted the desk."""
     halted = Decimal(int(case.desk.is_halted))
     return _at_most("halt", halted, _ZERO, "halts", "the desk is halted" if halted else "")
 
 
-def check_broker_truth(case: EntryCase) -> CheckResult:
+def check_broker_truth(case: EntryCase) -> Measurement:
     """The snapshot's age; a snapshot from the future is as wrong as an old one."""
     limit = Decimal(case.limits.snapshot_age_s_max)
     if case.desk.snapshot is None:
@@ -84,7 +103,7 @@ def check_broker_truth(case: EntryCase) -> CheckResult:
     return _at_most("broker_truth", age, limit, "s")
 
 
-def check_account(case: EntryCase) -> CheckResult:
+def check_account(case: EntryCase) -> Measurement:
     """The broker lets the account trade."""
     if case.desk.snapshot is None:
         return _unmeasured("account", _ZERO, "restrictions", "the broker could not be read")
@@ -94,7 +113,7 @@ def check_account(case: EntryCase) -> CheckResult:
     return _at_most("account", Decimal(int(is_restricted)), _ZERO, "restrictions", note)
 
 
-def check_coverage(case: EntryCase) -> CheckResult:
+def check_coverage(case: EntryCase) -> Measurement:
     """When much of the feed is unusable, the rest is not to be trusted either."""
     limit = case.limits.universe_coverage_frac_min
     if case.coverage_frac is None:
@@ -102,7 +121,7 @@ def check_coverage(case: EntryCase) -> CheckResult:
     return _at_least("universe_coverage", case.coverage_frac, limit, "of the universe")
 
 
-def check_daily_loss(case: EntryCase) -> CheckResult:
+def check_daily_loss(case: EntryCase) -> Measurement:
     """Equity lost since the last close."""
     limit = case.limits.daily_loss_frac_max
     if case.exposure is None:
@@ -112,7 +131,7 @@ def check_daily_loss(case: EntryCase) -> CheckResult:
     return _at_most("daily_loss", case.exposure.day_loss_frac, limit, "of last equity")
 
 
-def check_orders_per_session(case: EntryCase) -> CheckResult:
+def check_orders_per_session(case: EntryCase) -> Measurement:
     """Orders committed for the session, with this one."""
     limit = Decimal(case.limits.orders_per_session_count_max)
     if case.exposure is None:
@@ -120,7 +139,7 @@ def check_orders_per_session(case: EntryCase) -> CheckResult:
     return _at_most("orders_per_session", Decimal(case.exposure.orders_count + 1), limit, "orders")
 
 
-def check_positions(case: EntryCase) -> CheckResult:
+def check_positions(case: EntryCase) -> Measurement:
     """Positions held or ordered, the user's own included, with this one."""
     limit = Decimal(case.limits.positions_count_max)
     if case.exposure is None:
@@ -128,7 +147,7 @@ def check_positions(case: EntryCase) -> CheckResult:
     return _at_most("positions", Decimal(len(case.exposure.slots | {case.candidate.symbol})), limit, "positions")
 
 
-def check_symbol_free(case: EntryCase) -> CheckResult:
+def check_symbol_free(case: EntryCase) -> Measurement:
     """Nothing is held, ordered or disputed in the symbol."""
     if case.exposure is None:
         return _unmeasured("symbol_free", _ZERO, "positions or orders", "the broker could not be read")
@@ -136,7 +155,7 @@ def check_symbol_free(case: EntryCase) -> CheckResult:
     return _at_most("symbol_free", Decimal(int(bool(why))), _ZERO, "positions or orders", why)
 
 
-def check_sector_positions(case: EntryCase) -> CheckResult:
+def check_sector_positions(case: EntryCase) -> Measurement:
     """Positions held or ordered in the sector, with this one."""
     limit = Decimal(case.limits.positions_per_sector_count_max)
     if case.exposure is None:
@@ -145,13 +164,13 @@ def check_sector_positions(case: EntryCase) -> CheckResult:
     return _at_most("sector_positions", Decimal(others + 1), limit, "positions", f"sector {case.candidate.sector}")
 
 
-def check_sector_exposure(case: EntryCase) -> CheckResult:
+def check_sector_exposure(case: EntryCase) -> Measurement:
     """Value held or ordered in the sector, with this one."""
     held = case.exposure.sector_usd(case.candidate.sector) if case.exposure else _ZERO
     return _of_equity("sector_exposure", case, held + case.committed_usd, case.limits.sector_exposure_frac_max)
 
 
-def check_gross_exposure(case: EntryCase) -> CheckResult:
+def check_gross_exposure(case: EntryCase) -> Measurement:
     """Value held or ordered in all, with this one."""
     if case.exposure and case.exposure.unpriced:
         note = f"the value of a resting order in {', '.join(case.exposure.unpriced)} is unknown"
@@ -160,26 +179,26 @@ def check_gross_exposure(case: EntryCase) -> CheckResult:
     return _of_equity("gross_exposure", case, held + case.committed_usd, case.limits.gross_exposure_frac_max)
 
 
-def check_position_weight(case: EntryCase) -> CheckResult:
+def check_position_weight(case: EntryCase) -> Measurement:
     """Value held or ordered in the symbol, with this one."""
     held = case.exposure.values_usd.get(case.candidate.symbol, _ZERO) if case.exposure else _ZERO
     return _of_equity("position_weight", case, held + case.committed_usd, case.limits.position_weight_frac_max)
 
 
-def check_risk_per_trade(case: EntryCase) -> CheckResult:
+def check_risk_per_trade(case: EntryCase) -> Measurement:
     """What is lost of equity when the stop fills at its price."""
     at_risk = case.committed_usd * case.candidate.stop_loss_frac
     return _of_equity("risk_per_trade", case, at_risk, case.limits.risk_per_trade_frac_max)
 
 
-def check_buying_power(case: EntryCase) -> CheckResult:
+def check_buying_power(case: EntryCase) -> Measurement:
     """What the entry may cost, against what the broker lets us spend."""
     if case.exposure is None:
         return _unmeasured("buying_power", _ZERO, "USD", "the broker could not be read")
     return _at_most("buying_power", case.committed_usd, case.exposure.buying_power_usd, "USD")
 
 
-def check_volume_share(case: EntryCase) -> CheckResult:
+def check_volume_share(case: EntryCase) -> Measurement:
     """The order against a usual day, so that we do not move the price."""
     limit, volume = case.limits.volume_share_frac_max, case.candidate.average_volume_shares
     if volume is None:
@@ -189,19 +208,19 @@ def check_volume_share(case: EntryCase) -> CheckResult:
     return _at_most("volume_share", case.quantity_shares / volume, limit, "of daily volume")
 
 
-def check_minimum_notional(case: EntryCase) -> CheckResult:
+def check_minimum_notional(case: EntryCase) -> Measurement:
     """Smaller orders cost more than they bring; a limit that leaves too little room denies the entry here."""
     notional = case.quantity_shares * case.candidate.reference_price_usd
     note = f"sized to {case.quantity_shares.normalize():f} by {case.sized_by}" if case.sized_by else ""
     return _at_least("minimum_notional", notional, case.limits.notional_usd_min, "USD", note)
 
 
-def check_collar_later(case: EntryCase) -> CheckResult:
+def check_collar_later(case: EntryCase) -> Measurement:
     """When planning there is no quote: the reference is the close, and the collar is checked when the order is placed."""
     return _not_asked("price_collar", case.limits.price_collar_frac, _OF_REFERENCE, "checked at the open")
 
 
-def check_collar(case: EntryCase) -> CheckResult:
+def check_collar(case: EntryCase) -> Measurement:
     """How far the quote has moved from the price that the plan was made at."""
     limit, quote = case.limits.price_collar_frac, case.quote
     if quote is None:
@@ -212,7 +231,7 @@ def check_collar(case: EntryCase) -> CheckResult:
     return _at_most("price_collar", moved, limit, _OF_REFERENCE)
 
 
-def check_quote_age(case: EntryCase) -> CheckResult:
+def check_quote_age(case: EntryCase) -> Measurement:
     """How old the quote is that the collar and the cost are judged by; one from the future is as wrong as an old one."""
     limit = Decimal(case.limits.quote_age_s_max)
     if case.quote is None:
@@ -238,12 +257,12 @@ PLACING_CHECKS = (*_CHECKS, check_collar, check_quote_age)
 
 def evaluate(case: EntryCase, checks: tuple[Check, ...] = PLANNING_CHECKS) -> tuple[CheckResult, ...]:
     """Every check with its number and its limit."""
-    return tuple(check(case) for check in checks)
+    return tuple(check(case).told() for check in checks)
 
 
 def first_failed(case: EntryCase, checks: tuple[Check, ...] = PLANNING_CHECKS) -> CheckResult | None:
     """`binding(evaluate(case, checks))`, without evaluating what follows."""
-    return next((result for check in checks if not (result := check(case)).passed), None)
+    return next((found.told() for check in checks if not (found := check(case)).holds), None)
 
 
 def binding(results: tuple[CheckResult, ...]) -> CheckResult | None:
@@ -251,30 +270,25 @@ def binding(results: tuple[CheckResult, ...]) -> CheckResult | None:
     return next((result for result in results if not result.passed), None)
 
 
-def _at_most(check: str, measured: Decimal, limit: Decimal, unit: str, note: str = "") -> CheckResult:
-    return CheckResult(check=check, measured=_shown(measured), limit=limit, unit=unit, passed=measured <= limit, note=note)
+def _at_most(check: str, measured: Decimal, limit: Decimal, unit: str, note: str = "") -> Measurement:
+    return Measurement(check, measured, limit, unit, measured <= limit, note)
 
 
-def _at_least(check: str, measured: Decimal, limit: Decimal, unit: str, note: str = "") -> CheckResult:
-    return CheckResult(check=check, measured=_shown(measured), limit=limit, unit=unit, passed=measured >= limit, note=note)
+def _at_least(check: str, measured: Decimal, limit: Decimal, unit: str, note: str = "") -> Measurement:
+    return Measurement(check, measured, limit, unit, measured >= limit, note)
 
 
-def _unmeasured(check: str, limit: Decimal, unit: str, note: str) -> CheckResult:
-    return CheckResult(check=check, measured=None, limit=limit, unit=unit, passed=False, note=note)
+def _unmeasured(check: str, limit: Decimal, unit: str, note: str) -> Measurement:
+    return Measurement(check, None, limit, unit, False, note)
 
 
-def _not_asked(check: str, limit: Decimal, unit: str, note: str) -> CheckResult:
-    return CheckResult(check=check, measured=None, limit=limit, unit=unit, passed=True, note=note)
+def _not_asked(check: str, limit: Decimal, unit: str, note: str) -> Measurement:
+    return Measurement(check, None, limit, unit, True, note)
 
 
-def _of_equity(check: str, case: EntryCase, value_usd: Decimal, limit: Decimal) -> CheckResult:
+def _of_equity(check: str, case: EntryCase, value_usd: Decimal, limit: Decimal) -> Measurement:
     if case.exposure is None:
         return _unmeasured(check, limit, "of equity", "the broker could not be read")
     if case.exposure.equity_usd <= 0:
         return _unmeasured(check, limit, "of equity", f"equity is {case.exposure.equity_usd} USD")
     return _at_most(check, value_usd / case.exposure.equity_usd, limit, "of equity")
-
-
-def _shown(number: Decimal) -> Decimal:
-    """Six decimals are enough to read; whether a check passed was decided on all of them."""
-    return number if number == number.to_integral_value() else round(number, 6)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from closebell.decision import plans, risk, words
-from closebell.decision.board import Board, SessionInputs, board_of, universe_of
+from closebell.decision.board import Board, SessionInputs, board_of
 from closebell.decision.entries import EntryTerrain, Judgement, choose_entries, judge_in_turn
-from closebell.decision.exits import exit_due, why_kept
+from closebell.decision.exits import SELLABLE, exit_due, why_kept, why_sold
 from closebell.decision.exposure import UNKNOWN_SECTOR, exposure_of
 from closebell.decision.holdings import Holding, holdings_of
 from closebell.decision.sizing import risk_budget_frac
@@ -42,22 +42,30 @@ class _Decided(NamedTuple):
 
 def plan_session(inputs: SessionInputs) -> SessionPlans:
     """The plans of `decide_session`, without writing down why everything else was left alone."""
-    universe = universe_of(inputs.parameters, inputs.market, inputs.panel)
-    board, holdings = board_of(inputs, universe), holdings_of(inputs.desk, inputs.market)
-    exits = [_decide_holding(board, symbol, holding).plan for symbol, holding in sorted(holdings.items())]
+    board, holdings = board_of(inputs), holdings_of(inputs.desk, inputs.market)
+    exits = (_exit_plan(board, symbol, holding) for symbol, holding in sorted(holdings.items()))
     entries = [_entry_plan(board, judgement) for judgement in choose_entries(board.candidates(holdings), terrain_of(board))]
-    others = [symbol for symbol in universe.sectors if symbol not in holdings]
     return SessionPlans(
         plans=(*(plan for plan in exits if plan is not None), *entries),
-        considered_count=len(others) + len(holdings),
-        skipped_count=len(others) - board.usable_count(others),
+        considered_count=len(board.universe.sectors.keys() | holdings.keys()),
+        skipped_count=board.skipped_count(holdings),
     )
+
+
+def is_settled(inputs: SessionInputs) -> bool:
+    """Whether `plan_session` has nothing to plan, as far as that is plain without the broker's truth: none of our positions is
+    due, and there are as many as may be."""
+    held = [position for position in inputs.desk.positions if position.state in SELLABLE]
+    if len(held) < inputs.parameters.limits.positions_count_max:
+        return False
+    board, terms, sessions_held = board_of(inputs), inputs.parameters.exits, inputs.desk.sessions_held
+    return all(exit_due(one, sessions_held[one.symbol], board.stance(one.symbol), terms) is None for one in held)
 
 
 def decide_session(inputs: SessionInputs) -> SessionDecisions:
     """Decide once; equal inputs give equal decisions and plans."""
-    universe = universe_of(inputs.parameters, inputs.market, inputs.panel)
-    board, holdings = board_of(inputs, universe), holdings_of(inputs.desk, inputs.market)
+    board, holdings = board_of(inputs), holdings_of(inputs.desk, inputs.market)
+    universe = board.universe
     decided = {symbol: _decide_holding(board, symbol, holding) for symbol, holding in sorted(holdings.items())}
     for judgement in judge_in_turn(board.candidates(holdings), terrain_of(board)):
         decided[judgement.case.candidate.symbol] = _decide_candidate(board, judgement)
@@ -78,25 +86,38 @@ def terrain_of(board: Board) -> EntryTerrain:
 
 def _decide_holding(board: Board, symbol: str, holding: Holding) -> _Decided:
     """Keep a position or plan its exit. Only what both books agree is ours is ever sold."""
-    inputs, position, ballot = board.inputs, holding.position, board.ballot(symbol)
+    inputs, position = board.inputs, holding.position
     if holding.venue is None:
         return _held(board, symbol, "the broker could not be read: nothing changes")
     if position is None:
         return _held(board, symbol, "at the broker, not in our books: never sold by closebell")
     if holding.is_leaving:
         return _held(board, symbol, "an exit order is out")
+    plan = _exit_plan(board, symbol, holding)
+    if plan is not None:
+        return _Decided(_decision(board, symbol, Outcome.EXIT, plan.reason), plan)
+    sessions, terms = inputs.desk.sessions_held[symbol], inputs.parameters.exits
+    rule = exit_due(position, sessions, board.stance(symbol), terms)
+    if rule is None:
+        return _held(board, symbol, why_kept(position, sessions, terms))
+    evidence = why_sold(rule, position, sessions, board.ballot(symbol), terms)
+    return _held(board, symbol, f"to be sold ({evidence}), but what the broker shows is not ours")
+
+
+def _exit_plan(board: Board, symbol: str, holding: Holding) -> TradePlan | None:
+    """The plan to sell a position whose exit is due; None when it is kept, or when nothing of it is surely ours to sell."""
+    inputs, position, terms = board.inputs, holding.position, board.inputs.parameters.exits
+    if holding.venue is None or position is None or holding.is_leaving:
+        return None
     sessions = inputs.desk.sessions_held[symbol]
-    due = exit_due(position, sessions, ballot, inputs.parameters.exits)
-    if due is None:
-        return _held(board, symbol, why_kept(position, sessions, inputs.parameters.exits))
-    rule, evidence = due
-    if holding.sellable_shares <= 0:
-        return _held(board, symbol, f"to be sold ({evidence}), but what the broker shows is not ours")
-    plan = plans.exit_plan(
+    rule = exit_due(position, sessions, board.stance(symbol), terms)
+    if rule is None or holding.sellable_shares <= 0:
+        return None
+    return plans.exit_plan(
         position, holding.sellable_shares, board.close_usd(symbol) or holding.venue_price_usd,
-        session=inputs.next_session, decided_session=inputs.session, rule=rule, reason=evidence,
+        session=inputs.next_session, decided_session=inputs.session, rule=rule,
+        reason=why_sold(rule, position, sessions, board.ballot(symbol), terms),
     )
-    return _Decided(_decision(board, symbol, Outcome.EXIT, evidence), plan)
 
 
 def _decide_candidate(board: Board, judgement: Judgement) -> _Decided:

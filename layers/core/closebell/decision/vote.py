@@ -70,14 +70,15 @@ class Ballot(NamedTuple):
 
 NO_BALLOT = Ballot((), Stance.NEUTRAL, 0.0)
 
-_STANCES = {1: Stance.BUY, 0: Stance.NEUTRAL, -1: Stance.SELL}
+STANCES = {1: Stance.BUY, 0: Stance.NEUTRAL, -1: Stance.SELL}
+"""What the numbers of `Tally.stance` stand for."""
 
 
 def ballot(scores: Mapping[str, float], stance: int, vote_score: float) -> Ballot:
     """One symbol's column of a tally as records."""
     votes = tuple(
-        Vote(strategy=name, conviction_score=score, stance=_STANCES[(score >= STANCE_SCORE_MIN) - (score <= -STANCE_SCORE_MIN)])
+        Vote(strategy=name, conviction_score=score, stance=STANCES[(score >= STANCE_SCORE_MIN) - (score <= -STANCE_SCORE_MIN)])
         for name, score in scores.items()
         if not math.isnan(score)
     )
-    return Ballot(votes, _STANCES[stance], vote_score)
+    return Ballot(votes, STANCES[stance], vote_score)

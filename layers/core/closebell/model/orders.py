@@ -77,7 +77,7 @@ def derive_client_order_id(desk: str, plan_id: str, leg: "OrderLeg", attempt_cou
     """
     digest = hashlib.sha256(f"{desk}|{plan_id}|{leg}|{attempt_count}".encode()).digest()
     letter = "c" if market is Market.CRYPTO else "e"
-    return f"{ID_PREFIX}{letter}{session:%Y%m%d}-{base64.b32encode(digest).decode().lower()[:20]}"
+    return f"{ID_PREFIX}{letter}{session:%Y%m%d}-{base64.b32encode(digest[:15]).decode().lower()[:20]}"
 
 
 def order_key(client_order_id: str) -> Key:

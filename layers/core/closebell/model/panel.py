@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -80,18 +79,11 @@ class BarPanel:
             symbols = tuple(str(symbol) for symbol in stored["symbols"])
             return cls(stored["sessions"], symbols, *(stored[field] for field in FIELDS))
 
-    def sha256(self, row_digests: Sequence[bytes] | None = None) -> str:
-        """A fingerprint of everything in the panel, for the input hash that plans carry.
-
-        `row_digests` are those of its rows where they are known already.
-        """
+    def sha256(self) -> str:
+        """A fingerprint of everything in the panel, for the input hash that plans carry."""
         digest = hashlib.sha256(",".join(self.symbols).encode())
         digest.update(self.sessions.astype("datetime64[D]").astype(np.int64).tobytes())
-        for row in self.row_digests() if row_digests is None else row_digests:
-            digest.update(row)
-        return digest.hexdigest()
-
-    def row_digests(self) -> list[bytes]:
-        """A fingerprint of each session's bars, oldest first."""
         fields = (getattr(self, field) for field in FIELDS)
-        return [hashlib.sha256(np.concatenate(row).data).digest() for row in zip(*fields, strict=True)]
+        for row in zip(*fields, strict=True):
+            digest.update(hashlib.sha256(np.concatenate(row).data).digest())
+        return digest.hexdigest()

@@ -118,8 +118,7 @@ class WorldEvents:
             stop = self._stage.generator.choice(stops)
             self._stage.note(f"the stop of {stop.symbol} vanishes")
             if stop.parent is not None and self._stage.generator.random() < 0.5:
-                stop.status, stop.canceled_at = VenueStatus.CANCELED, self._stage.now
-                stop.updated_at = self._stage.now
+                self._stage.exchange.floor.lose(stop, self._stage.now)
             else:
                 self._stage.exchange.floor.end(stop, VenueStatus.CANCELED, self._stage.now)
 

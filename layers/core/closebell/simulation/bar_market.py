@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -23,9 +24,9 @@ from numpy.typing import NDArray
 
 from closebell.model.instruments import Market, SessionHours
 from closebell.model.operations import NewsItem
-from closebell.model.panel import FIELDS, BarPanel
+from closebell.model.panel import FIELDS, BarPanel, Matrix
 from closebell.ports.market_data import Calendar
-from closebell.simulation.market import DayBar, ListedAsset, Print, Split
+from closebell.simulation.market import DayBar, ListedAsset, PriceBand, Print, Split
 
 VOLUME_SESSIONS = 20
 """A print offers the mean volume of this many sessions before its own."""
@@ -33,6 +34,8 @@ VOLUME_SESSIONS = 20
 _INCREMENT_SHARES = Decimal("1e-9")
 _PRICE_STEP_USD = Decimal("1e-9")
 _SPARE = timedelta(days=15)
+_SPARE_FRAC = 1e-9
+_SEARCHED_SESSIONS = 64
 
 
 class _DayPath(NamedTuple):
@@ -177,8 +180,48 @@ class BarMarket:
 
     def last_session_of(self, symbol: str) -> date | None:
         """The last session in which a symbol traded; None when it never did."""
-        traded = np.flatnonzero(np.isfinite(self.panel.close[:, self._column_of[symbol]]))
-        return self._dates[int(traded[-1])] if len(traded) else None
+        last_row = int(self._last_rows[self._column_of[symbol]])
+        return self._dates[last_row] if last_row >= 0 else None
+
+    @cached_property
+    def _last_rows(self) -> NDArray[np.intp]:
+        """Of each symbol the last row with a close; -1 when it has none."""
+        traded = np.isfinite(self.panel.close)
+        return np.where(traded.any(axis=0), len(traded) - 1 - traded[::-1].argmax(axis=0), -1)
+
+    def first_session_outside(self, symbol: str, first: date, band: PriceBand) -> date:
+        """Implements `SearchableMarket`. A price within a billionth of a bound counts as outside."""
+        column, row = self._column_of[symbol], bisect_left(self._dates, first)
+        lowest = -math.inf if band.above_usd is None else float(band.above_usd) * (1 + _SPARE_FRAC)
+        highest = math.inf if band.below_usd is None else float(band.below_usd) * (1 - _SPARE_FRAC)
+        lows, highs = self._extremes
+        while row < len(self._dates):
+            block = slice(row, row + _SEARCHED_SESSIONS)
+            outside = np.flatnonzero((lows[block, column] <= lowest) | (highs[block, column] >= highest))
+            if len(outside):
+                return self._dates[row + int(outside[0])]
+            row += _SEARCHED_SESSIONS
+        return date.max
+
+    def lowest_price_usd(self, symbol: str, session: date) -> float:
+        """The lowest that a symbol can be worth at any instant of a session's day (USD), the last close before its first print
+        included; NaN when the session or the one before has no bar of it, or a split lies between them."""
+        row, column = self._row_of.get(session, 0), self._column_of[symbol]
+        if not row or any(split.ex_session == session for split in self._splits.get(symbol, ())):
+            return math.nan
+        return float(np.minimum(self._extremes[0][row, column], self.panel.close[row - 1, column]))
+
+    def close_usd(self, symbol: str, session: date) -> Decimal | None:
+        """A session's close; None when the symbol did not trade in it."""
+        place = self._place(symbol, session)
+        return None if place is None else _exact(float(self.panel.close[place]))
+
+    @cached_property
+    def _extremes(self) -> tuple[Matrix, Matrix]:
+        """The lowest and the highest price of each bar, whatever it calls them."""
+        panel = self.panel
+        prices = (panel.open, panel.high, panel.low, panel.close)
+        return np.minimum.reduce(prices), np.maximum.reduce(prices)
 
     def altered(
         self, *, until: date | None = None, unknown: NDArray[np.bool_] | None = None, spread_frac: Decimal | None = None

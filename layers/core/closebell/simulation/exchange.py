@@ -113,7 +113,7 @@ class Exchange:
             milestone = self._milestones[self._next_milestone]
             events.append((milestone.at, milestone.rank, len(events), milestone))
             self._next_milestone += 1
-        for symbol, seen in self.tape.seen(self.floor.orders.live_symbols(), self.now, to):
+        for symbol, seen in self.tape.seen(self.floor.awake_symbols(to), self.now, to):
             events.append((seen.print.at, _PRINT, len(events), (symbol, seen)))
         for due in [due for due in self._due if due.at <= to]:
             self._due.remove(due)
@@ -148,6 +148,7 @@ class Exchange:
         if not order.is_open:
             raise RefusalError(422, INVALID, f'order is already in "{order.status}" state')
         order.status, order.updated_at = VenueStatus.PENDING_CANCEL, self._stamp()
+        self.floor.orders.wake(order.symbol)
         self._schedule(_Due(self._later(delay_s), "cancel", order, None))
 
     def cancel_all(self) -> list[ExchangeOrder]:
@@ -174,6 +175,7 @@ class Exchange:
         checks.check_growth(self.floor, old, new, self.now)
         old.status, old.updated_at = VenueStatus.PENDING_REPLACE, new.submitted_at
         old.replaced_by, new.replaces = new, old
+        self.floor.orders.wake(old.symbol)
         self.floor.orders.add(new)
         self._schedule(_Due(self._later(None), "replace", old, new))
         return new
@@ -231,11 +233,11 @@ class Exchange:
 
     def bust_fill(self, activity_id: str) -> None:
         """Take an execution back: shares and money return, the account's history keeps both lines (TRADE_BUST)."""
-        self.floor.book.bust(activity_id, self.now)
+        self.floor.orders.wake(self.floor.book.bust(activity_id, self.now))
 
     def correct_fill(self, activity_id: str, price_usd: Decimal) -> None:
         """Change an execution's price afterwards: the difference moves in cash (TRADE_CORRECT)."""
-        self.floor.book.correct(activity_id, price_usd, self.now)
+        self.floor.orders.wake(self.floor.book.correct(activity_id, price_usd, self.now))
 
     def pay_dividend(self, symbol: str, a_share_usd: Decimal) -> None:
         """Pay a dividend on what is held (DIV); nothing when nothing is."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from closebell.model.broker import Quote
 from closebell.model.instruments import Market, SessionHours
-from closebell.simulation.market import ListedAsset, Print, SimulatedMarket
+from closebell.simulation.market import ListedAsset, PriceBand, Print, SearchableMarket, SimulatedMarket
 
 _PRINTED_AT = attrgetter("at")
 EQUITY_TICK_USD = Decimal("0.0001")
@@ -86,11 +86,14 @@ class ExchangeTape:
 
     def __init__(self, market: SimulatedMarket) -> None:
         self.market = market
+        self._searchable = market if isinstance(market, SearchableMarket) else None
         self.assets: dict[str, ListedAsset] = {asset.symbol: asset for asset in market.assets()}
         self.calendars = {name: SessionCalendar(market.sessions(name)) for name in Market}
         self.stopped_at: dict[str, datetime] = {}
         self._prints: dict[tuple[str, date], tuple[Print, ...]] = {}
         self._splits = {symbol: market.splits(symbol) for symbol in self.assets}
+        self._has_splits = any(self._splits.values())
+        self._closed: date | None = None
         self._priced_at: datetime | None = None
         self._prices: dict[str, Decimal | None] = {}
 
@@ -101,12 +104,12 @@ class ExchangeTape:
     def stop(self, symbol: str, at: datetime) -> None:
         """Show nothing of a symbol after `at`."""
         self.stopped_at.setdefault(symbol, at)
-        self._prices.clear()
+        self._priced_at = self._closed = None
 
     def go_on(self, symbol: str) -> None:
         """Show a stopped symbol again, with what it printed meanwhile."""
         self.stopped_at.pop(symbol, None)
-        self._prices.clear()
+        self._priced_at = self._closed = None
 
     def prints(self, symbol: str, session: date) -> tuple[Print, ...]:
         """A session's whole tape, kept for the next call."""
@@ -137,6 +140,10 @@ class ExchangeTape:
                 came_from = tape[place - 1].price_usd if place and tape[place].is_path else None
                 yield SeenPrint(session, tape[place], place == 0, place == len(tape) - 1, came_from)
 
+    def first_session_outside(self, symbol: str, first: date, band: PriceBand) -> date:
+        """The first session from `first` on in which a symbol may trade outside some prices; `first` when nobody knows."""
+        return first if self._searchable is None else self._searchable.first_session_outside(symbol, first, band)
+
     def session_prints(self, symbol: str, session: date, at: datetime) -> tuple[Print, ...]:
         """A session's prints up to `at`."""
         at = min(at, self.stopped_at.get(symbol, at))
@@ -166,14 +173,33 @@ class ExchangeTape:
         return factor
 
     def last_price_usd(self, symbol: str, at: datetime) -> Decimal | None:
-        """The price now: the last print, adjusted for splits since. Kept while it is asked for the same instant."""
+        """The price now: the last print, adjusted for splits since. Kept as long as nothing can have printed."""
         if at != self._priced_at:
-            self._priced_at, self._prices = at, {}
+            before, self._priced_at, self._closed = self._closed, at, self._closed_session(at)
+            if self._closed is None or self._closed != before:  # from a last print to the next first one prices do not change
+                self._prices = {}
         if symbol not in self._prices:
             self._prices[symbol] = self._price_usd(symbol, at)
         return self._prices[symbol]
 
+    def _closed_session(self, at: datetime) -> date | None:
+        """The session that no print has followed; None while a session prints, or where only the tape can tell."""
+        market = self._searchable
+        if market is None or self.stopped_at or self._has_splits:
+            return None
+        calendar = self.calendars[market.asset_class]
+        started = calendar.last_started(at)
+        prints = market.print_instants(started.session) if started else ()
+        if started is None or not prints or at >= prints[-1]:
+            return started.session if started and prints else None
+        before = calendar.last_closed(at) if at < prints[0] else None
+        return before.session if before else None
+
     def _price_usd(self, symbol: str, at: datetime) -> Decimal | None:
+        if self._searchable is not None and self._closed is not None:
+            close = self._searchable.close_usd(symbol, self._closed)
+            if close is not None:
+                return close
         found = self.last_print(symbol, at)
         if found is None:
             return None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from closebell.model.instruments import Market, SessionHours
 from closebell.model.operations import NewsItem
@@ -56,6 +56,13 @@ class Split(NamedTuple):
     ratio: Decimal
 
 
+class PriceBand(NamedTuple):
+    """The prices (USD) between two bounds, which are not part of it; None: there is no bound on that side."""
+
+    above_usd: Decimal | None
+    below_usd: Decimal | None
+
+
 class SimulatedMarket(Protocol):
     """Read-only; equal for equal seeds. Sessions are ascending, prints of a session ascending in time.
 
@@ -89,3 +96,20 @@ class SimulatedMarket(Protocol):
 
     def headlines(self, session: date) -> tuple[NewsItem, ...]:
         """News published on a date."""
+
+
+@runtime_checkable
+class SearchableMarket(Protocol):
+    """A market of bars, which knows without its tape how a session closed, and when a symbol next trades at certain prices: till
+    then resting orders need not be looked at. Only the simulation may ask."""
+
+    asset_class: Market
+
+    def close_usd(self, symbol: str, session: date) -> Decimal | None:
+        """The price of a session's last print; None when it has none."""
+
+    def print_instants(self, session: date) -> tuple[datetime, ...]:
+        """When anything can print in a session (UTC), ascending."""
+
+    def first_session_outside(self, symbol: str, first: date, band: PriceBand) -> date:
+        """The first session from `first` on in which a price outside the band may trade; `date.max` when there is none."""

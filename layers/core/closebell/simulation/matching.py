@@ -9,14 +9,19 @@
 - `opg` sees only the first print of a session, `cls` only the last.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from closebell.model.broker import VenueStatus
 from closebell.model.instruments import Market
 from closebell.simulation.exchange_tape import SeenPrint
+from closebell.simulation.market import PriceBand
 from closebell.simulation.venue_orders import STOP_TYPES, ExchangeOrder
 
 CRYPTO_COLLAR_FRAC = Decimal("0.02")
+_RESTING = frozenset({VenueStatus.NEW, VenueStatus.HELD})
+_PRICED = frozenset({"limit", "stop", "stop_limit"})
 
 
 class Execution(NamedTuple):
@@ -63,6 +68,19 @@ def execution(order: ExchangeOrder, seen: SeenPrint, half_spread_usd: Decimal) -
     taken = _taken_at(order, first, half_spread_usd)
     paid = min(limit, taken) if order.is_buy else max(limit, taken)
     return Execution(paid, is_maker, abs(paid - first) if paid == taken else Decimal(0))
+
+
+def resting_between_usd(orders: Sequence[ExchangeOrder]) -> PriceBand | None:
+    """The prices at which some orders neither trade nor change, now and in sessions to come; None when there are no such."""
+    lows: list[Decimal] = []
+    highs: list[Decimal] = []
+    for order in orders:
+        rests = order.status in _RESTING and order.time_in_force == "gtc" and order.seen_session is not None
+        price = order.limit_price_usd if order.order_type == "limit" else order.stop_price_usd
+        if not rests or order.order_type not in _PRICED or order.triggered or price is None or order.works_after_at is None:
+            return None
+        (lows if order.is_buy == (order.order_type == "limit") else highs).append(price)
+    return PriceBand(max(lows, default=None), min(highs, default=None))
 
 
 def _taken_at(order: ExchangeOrder, price_usd: Decimal, half_spread_usd: Decimal) -> Decimal:

@@ -1,6 +1,6 @@
 """The journal in memory, for backtests and tests: the same answers and conflicts as the one on DynamoDB."""
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from threading import Lock
@@ -17,11 +17,13 @@ LAST_CHARACTER = "\U0010ffff"
 
 
 class MemoryJournal:
-    """`ports.journal.Journal` in one process. Records are frozen and stored as they are; a partition's keys are kept in order."""
+    """`ports.journal.Journal` in one process. Records are frozen and stored as they are; a partition's keys are put in order when
+    they are asked for."""
 
     def __init__(self) -> None:
         self._stored: dict[Key, Stored[Record]] = {}
         self._keys: defaultdict[tuple[Table, str], list[Key]] = defaultdict(list)
+        self._unordered: set[tuple[Table, str]] = set()
         self._lock = Lock()
 
     def read(self, key: Key, record_type: type[R]) -> Stored[R] | None:
@@ -39,6 +41,9 @@ class MemoryJournal:
     def query(self, table: Table, partition: str, prefix: str = "", newest: int | None = None) -> list[Stored[Record]]:
         with self._lock:
             keys = self._keys.get((table, partition), [])
+            if (table, partition) in self._unordered:
+                keys.sort()
+                self._unordered.discard((table, partition))
             first = bisect_left(keys, Key(table, partition, prefix))
             end = bisect_left(keys, Key(table, partition, prefix + LAST_CHARACTER), first) if prefix else len(keys)
             if newest is not None:
@@ -65,7 +70,8 @@ class MemoryJournal:
         match change:
             case Create(record):
                 self._stored[key] = Stored(record, 1)
-                insort(self._keys[key.table, key.partition], key)
+                self._keys[key.table, key.partition].append(key)
+                self._unordered.add((key.table, key.partition))
             case Replace(record, expected_version):
                 self._stored[key] = Stored(record, expected_version + 1)
             case Remove():

@@ -1,9 +1,11 @@
 """Every order the exchange ever took, found by id, by client id, by symbol, and as `GET /v2/orders` lists them."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
+from heapq import heappop, heappush
 
 from closebell.model.broker import Side
 from closebell.simulation.venue_orders import ExchangeOrder
@@ -33,18 +35,46 @@ class OrderFilter:
 
 
 class OrderBook:
-    """Orders in the order they came; the open ones also by symbol."""
+    """Orders in the order they came; the open ones also by symbol.
+
+    A symbol is asleep while it is known that none of its orders can trade or change by itself; whatever happens to one of them,
+    or to what is held, wakes it and counts in `changes_counts`.
+    """
 
     def __init__(self) -> None:
         self.orders: dict[str, ExchangeOrder] = {}
         self._by_client_id: dict[str, ExchangeOrder] = {}
         self._live: dict[str, list[ExchangeOrder]] = {}
+        self._opening: dict[str, ExchangeOrder] = {}
+        self.changes_counts: Counter[str] = Counter()
+        self._awake: set[str] = set()
+        self._wakes: list[tuple[date, str]] = []
 
     def add(self, order: ExchangeOrder) -> None:
         """Keep an order for good; its client id stays taken."""
         self.orders[order.venue_order_id] = order
         self._by_client_id[order.client_order_id] = order
         self._live.setdefault(order.symbol, []).append(order)
+        self.wake(order.symbol)
+        if order.is_buy and not order.is_exit:
+            self._opening[order.venue_order_id] = order
+
+    def wake(self, symbol: str) -> None:
+        """Look at a symbol again: something has happened to it."""
+        self.changes_counts[symbol] += 1
+        self._awake.add(symbol)
+
+    def sleep(self, symbol: str, until: date) -> None:
+        """Leave a symbol's orders alone until a session."""
+        self._awake.discard(symbol)
+        heappush(self._wakes, (until, symbol))
+
+    def awake_symbols(self, session: date) -> list[str]:
+        """Symbols whose orders may trade or change up to the end of a session, sorted."""
+        while self._wakes and self._wakes[0][0] <= session:
+            self._awake.add(heappop(self._wakes)[1])
+        self._awake &= self._live.keys()
+        return sorted(self._awake)
 
     def by_client_id(self, client_order_id: str) -> ExchangeOrder | None:
         """The order that carries a client id, whatever its state."""
@@ -79,13 +109,15 @@ class OrderBook:
     def held_shares(self, symbol: str, side: Side) -> Decimal:
         """What working orders of one side hold of the position: a group that trades the same shares counts once."""
         held: dict[str, Decimal] = {}
-        for order in self.live(symbol):
-            if order.side is side and order.works_after_at is not None:
+        for order in self._live.get(symbol, ()):
+            if order.side is side and order.works_after_at is not None and order.is_open:
                 head = (order.parent or order).venue_order_id
                 held[head] = max(held.get(head, Decimal(0)), order.remaining_shares)
         return sum(held.values(), Decimal(0))
 
     def reserved_usd(self) -> Decimal:
         """What open buys reserve; exits of a group and orders that wait to replace another reserve nothing."""
-        opening = (order for order in self.all_live() if order.is_buy and not order.is_exit and order.works_after_at is not None)
-        return sum((order.remaining_shares * order.price_bound_usd for order in opening), Decimal(0))
+        if self._opening:
+            self._opening = {order_id: order for order_id, order in self._opening.items() if order.is_open}
+        working = (order for order in self._opening.values() if order.works_after_at is not None)
+        return sum((order.remaining_shares * order.price_bound_usd for order in working), Decimal(0))

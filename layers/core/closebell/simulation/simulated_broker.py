@@ -32,13 +32,17 @@ _REFUSALS = (
 )
 
 
+ZERO = Decimal(0)
+
+
 class SimulatedBroker:
     """Implements `ports.broker.Broker` over an `Exchange`."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self._sent: dict[str, VenueFill | CashActivity] = {}
-        self._shown: dict[str, tuple[tuple[object, ...], VenueOrder]] = {}
+        self._shown: dict[str, tuple[int, list[VenueOrder]]] = {}
+        self._shares: dict[str, tuple[int, Decimal, Decimal]] = {}
 
     def clock(self) -> MarketClock:
         calendar, now = self.exchange.tape.calendars[Market.US_EQUITY], self.exchange.now
@@ -78,47 +82,60 @@ class SimulatedBroker:
         )
 
     def positions(self) -> list[VenuePosition]:
+        found = (self.position(symbol) for symbol in self.exchange.floor.book.holdings)
+        return [position for position in found if position is not None]
+
+    def position(self, symbol: str) -> VenuePosition | None:
+        """One of the positions; None when nothing is held."""
         floor = self.exchange.floor
-        return [
-            VenuePosition(
-                symbol=symbol,
-                market=holding.market,
-                quantity_shares=as_sent(holding.shares),
-                available_shares=as_sent(available_shares(floor, symbol)),
-                average_entry_price_usd=holding.average_price_usd,
-                market_value_usd=as_sent(value_usd(floor, symbol, self.exchange.now)),
-            )
-            for symbol, holding in floor.book.holdings.items()
-        ]
+        holding = floor.book.holdings.get(symbol)
+        if holding is None:
+            return None
+        changes_count = floor.orders.changes_counts[symbol]
+        known_count, shares, available = self._shares.get(symbol, (-1, ZERO, ZERO))
+        if known_count != changes_count or shares != holding.shares:
+            shares, available = as_sent(holding.shares), as_sent(available_shares(floor, symbol))
+            self._shares[symbol] = (changes_count, shares, available)
+        return VenuePosition(
+            symbol=symbol,
+            market=holding.market,
+            quantity_shares=shares,
+            available_shares=available,
+            average_entry_price_usd=holding.average_price_usd,
+            market_value_usd=as_sent(value_usd(floor, symbol, self.exchange.now)),
+        )
 
     def open_orders(self) -> list[VenueOrder]:
-        heads = {id(head): head for head in (order.parent or order for order in self.exchange.floor.orders.all_live())}
-        shown = {head.venue_order_id: self._as_shown(head) for head in sorted(heads.values(), key=attrgetter("submitted_at"))}
-        self._shown = shown
-        return [order for _, order in shown.values()]
+        orders = self.exchange.floor.orders
+        shown = [order for symbol in orders.live_symbols() for order in self._open_orders(symbol, orders.changes_counts[symbol])]
+        return sorted(shown, key=attrgetter("submitted_at"))
 
-    def _as_shown(self, order: ExchangeOrder) -> tuple[tuple[object, ...], VenueOrder]:
-        """An order that rests is read in every run: it is shown as before until something of it has changed."""
-        state = _state_of(order)
-        before = self._shown.get(order.venue_order_id)
-        return before if before is not None and before[0] == state else (state, _venue_order(order))
+    def _open_orders(self, symbol: str, changes_count: int) -> list[VenueOrder]:
+        """A symbol's orders rest for long and are read in every run: they are shown as before until something has changed."""
+        known_count, shown = self._shown.get(symbol, (-1, []))
+        if known_count != changes_count:
+            live = self.exchange.floor.orders.live(symbol)
+            heads = {id(head): head for head in (order.parent or order for order in live)}
+            shown = [shown_order(head) for head in heads.values()]
+            self._shown[symbol] = (changes_count, shown)
+        return shown
 
     def every_order(self) -> list[VenueOrder]:
-        return [_venue_order(order) for order in self.exchange.floor.orders.orders.values() if order.parent is None]
+        return [shown_order(order) for order in self.exchange.floor.orders.orders.values() if order.parent is None]
 
     def order(self, venue_order_id: str) -> VenueOrder | None:
         found = self.exchange.floor.orders.orders.get(venue_order_id)
-        return _venue_order(found) if found else None
+        return shown_order(found) if found else None
 
     def order_by_client_id(self, client_order_id: str) -> VenueOrder | None:
         found = self.exchange.floor.orders.by_client_id(client_order_id)
-        return _venue_order(found) if found else None
+        return shown_order(found) if found else None
 
     def activities(self, after_activity_id: str) -> list[VenueFill | CashActivity]:
-        return [self._as_sent(activity) for activity in self.exchange.floor.book.activities_after(after_activity_id)]
+        return [self.sent(activity) for activity in self.exchange.floor.book.activities_after(after_activity_id)]
 
-    def _as_sent(self, activity: AccountActivity) -> VenueFill | CashActivity:
-        """A line of the account's history never changes, and is read in every run of the next days."""
+    def sent(self, activity: AccountActivity) -> VenueFill | CashActivity:
+        """A line of the account's history as it is shown. It never changes, and is read in every run of the next days."""
         if activity.activity_id not in self._sent:
             listed = self.exchange.tape.assets.get(activity.symbol or "")
             self._sent[activity.activity_id] = _activity(activity, listed.market if listed else Market.US_EQUITY)
@@ -131,7 +148,7 @@ class SimulatedBroker:
 
     def submit(self, request: OrderRequest) -> VenueOrder:
         try:
-            return _venue_order(self.exchange.submit(_ticket(request)))
+            return shown_order(self.exchange.submit(_ticket(request)))
         except RefusalError as refusal:
             message = str(refusal)
             if "client_order_id must be unique" in message:
@@ -170,22 +187,8 @@ def _ticket(request: OrderRequest) -> OrderTicket:
     )
 
 
-def _state_of(order: ExchangeOrder) -> tuple[object, ...]:
-    """Everything of an order and its legs that can change."""
-    return (
-        order.status,
-        order.quantity_shares,
-        order.filled_shares,
-        order.filled_value_usd,
-        order.limit_price_usd,
-        order.stop_price_usd,
-        order.updated_at,
-        order.replaced_by,
-        *[_state_of(leg) for leg in order.legs],
-    )
-
-
-def _venue_order(order: ExchangeOrder) -> VenueOrder:
+def shown_order(order: ExchangeOrder) -> VenueOrder:
+    """An order and its legs as the broker shows them."""
     return VenueOrder(
         venue_order_id=order.venue_order_id,
         client_order_id=order.client_order_id,
@@ -204,7 +207,7 @@ def _venue_order(order: ExchangeOrder) -> VenueOrder:
         submitted_at=order.submitted_at,
         updated_at=order.updated_at,
         replaced_by_venue_order_id=order.replaced_by.venue_order_id if order.replaced_by else None,
-        legs=tuple(_venue_order(leg) for leg in order.legs),
+        legs=tuple(shown_order(leg) for leg in order.legs),
     )
 
 

@@ -4,6 +4,7 @@ A fill beats a cancel or a replace that has not completed. Of a group's exits on
 shrinks them; a group's legs are held until its entry is completely filled; one member's end is the end of the group.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +13,7 @@ from random import Random
 from closebell.model.broker import VenueStatus
 from closebell.model.instruments import Market
 from closebell.simulation.exchange_tape import ExchangeTape, SeenPrint
-from closebell.simulation.matching import Execution, execution, meets
+from closebell.simulation.matching import Execution, execution, meets, resting_between_usd
 from closebell.simulation.order_book import OrderBook
 from closebell.simulation.venue_account import NINE_PLACES, AccountActivity, HiddenBook, truncated
 from closebell.simulation.venue_orders import ExchangeOrder
@@ -47,7 +48,8 @@ class TradingFloor:
     """The orders, the hidden book and the tape they trade on. It never looks past the instant it is given.
 
     `changes_count` grows with everything that happens to an order or splits a holding: a client that saw it and sees it again has
-    missed nothing but prices.
+    missed nothing but prices. `stirred` are the orders that something has happened to, for a client that follows them: it takes
+    out what it has seen.
     """
 
     def __init__(self, tape: ExchangeTape, options: ExchangeOptions, generator: Random) -> None:
@@ -56,6 +58,7 @@ class TradingFloor:
         self.orders = OrderBook()
         self.book = HiddenBook(options.cash_usd)
         self.changes_count = 0
+        self.stirred: dict[str, ExchangeOrder] = {}
         self._generator = generator
 
     @property
@@ -80,7 +83,7 @@ class TradingFloor:
 
     def on_open(self, at: datetime) -> None:
         """Queued equity orders start to work."""
-        for order in self.orders.all_live():
+        for order in self._awake(at):
             if order.status is VenueStatus.ACCEPTED and order.market is Market.US_EQUITY:
                 self._move(order, VenueStatus.NEW, at)
             elif order.status is VenueStatus.DONE_FOR_DAY:
@@ -88,7 +91,7 @@ class TradingFloor:
 
     def on_close(self, at: datetime) -> None:
         """Day orders expire, auction orders that found no auction are canceled, what is half filled rests until the next open."""
-        for order in self.orders.all_live():
+        for order in self._awake(at):
             if order.market is not Market.US_EQUITY or not order.is_open:
                 continue
             if order.time_in_force == "gtc":
@@ -96,6 +99,23 @@ class TradingFloor:
                     self._move(order, VenueStatus.DONE_FOR_DAY, at)
             else:
                 self.end(order, VenueStatus.EXPIRED if order.time_in_force == "day" else VenueStatus.CANCELED, at)
+        self._put_to_sleep(at)
+
+    def awake_symbols(self, at: datetime) -> list[str]:
+        """The symbols with orders that can trade or change by themselves up to the end of an instant's day, sorted."""
+        return self.orders.awake_symbols(at.date())
+
+    def _awake(self, at: datetime) -> Iterator[ExchangeOrder]:
+        for symbol in self.awake_symbols(at):
+            yield from self.orders.live(symbol)
+
+    def _put_to_sleep(self, at: datetime) -> None:
+        """Leave alone, where the market can be searched, resting orders that no price reaches for some sessions."""
+        for symbol in self.awake_symbols(at):
+            bounds = resting_between_usd(self.orders.live(symbol))
+            session = self.tape.first_session_outside(symbol, at.date(), bounds) if bounds else at.date()
+            if session > at.date():
+                self.orders.sleep(symbol, session)
 
     def on_split(self, symbol: str, ratio: Decimal, at: datetime) -> None:
         """Positions are multiplied; simple GTC limits are adjusted, brackets, OCOs and stops are not (as Alpaca does)."""
@@ -113,6 +133,7 @@ class TradingFloor:
                     description=f"{ratio:f} for 1 split",
                 )
             )
+        self.orders.wake(symbol)
         for order in self.orders.live(symbol):
             if order.order_type == "limit" and order.time_in_force == "gtc" and not order.is_complex and order.limit_price_usd:
                 order.limit_price_usd = (order.limit_price_usd / ratio).quantize(_CENTS)
@@ -124,7 +145,7 @@ class TradingFloor:
 
     def fill(self, order: ExchangeOrder, shares: Decimal, deal: Execution, at: datetime) -> None:
         """Book an execution and what it does to the order and its group."""
-        self.changes_count += 1
+        self._stir(order)
         is_first = not order.filled_shares
         self.book.trade(order.market, order.symbol, order.side, shares, deal.price_usd)
         order.filled_shares += shares
@@ -172,6 +193,11 @@ class TradingFloor:
                 member.failed_at = at
             else:
                 member.replaced_at = at
+
+    def lose(self, order: ExchangeOrder, at: datetime) -> None:
+        """End one member of a group while the others rest: no broker should do it, and some have."""
+        self._move(order, VenueStatus.CANCELED, at)
+        order.canceled_at = at
 
     def replace(self, old: ExchangeOrder, new: ExchangeOrder, at: datetime, is_open: bool) -> None:
         """Complete a replace: the new order takes the old one's place in its group, unless the old one ended first."""
@@ -262,7 +288,13 @@ class TradingFloor:
                 waits = leg.order_type != "limit" and len(order.legs) > 1
                 self._move(leg, VenueStatus.HELD if waits else VenueStatus.NEW, at)
 
-    def _move(self, order: ExchangeOrder, status: VenueStatus, at: datetime) -> None:
+    def _stir(self, order: ExchangeOrder) -> None:
         self.changes_count += 1
+        self.orders.wake(order.symbol)
+        head = order.parent or order
+        self.stirred[head.venue_order_id] = head
+
+    def _move(self, order: ExchangeOrder, status: VenueStatus, at: datetime) -> None:
+        self._stir(order)
         order.status = status
         order.updated_at = max(at, order.updated_at)

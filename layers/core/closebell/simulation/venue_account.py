@@ -3,20 +3,21 @@
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import ROUND_DOWN, Decimal
+from hashlib import blake2b
 from itertools import takewhile
-from uuid import NAMESPACE_URL, uuid5
 
 from closebell.model.broker import Side
 from closebell.model.instruments import Market
 
 NINE_PLACES = Decimal("1e-9")
 CENT = Decimal("0.01")
-_NAMESPACE = uuid5(NAMESPACE_URL, "closebell-simulated-exchange")
+_NAMESPACE = b"closebell-simulated-exchange"
 
 
 def derived_id(name: str) -> str:
-    """A UUID that is the same whenever the same commands are replayed."""
-    return str(uuid5(_NAMESPACE, name))
+    """An id in the form of a UUID, the same whenever the same commands are replayed."""
+    digest = blake2b(name.encode(), digest_size=16, key=_NAMESPACE).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
 
 
 def truncated(quantity: Decimal, step: Decimal = NINE_PLACES) -> Decimal:
@@ -108,8 +109,8 @@ class HiddenBook:
         newer = takewhile(lambda line: line.activity_id > activity_id, reversed(self.activities))
         return list(newer)[::-1]
 
-    def bust(self, activity_id: str, at: datetime) -> None:
-        """Reverse an execution."""
+    def bust(self, activity_id: str, at: datetime) -> str:
+        """Reverse an execution; returns its symbol."""
         fill = self._fill(activity_id)
         market = Market.CRYPTO if "/" in (fill.symbol or "") else Market.US_EQUITY
         opposite = Side.SELL if fill.side is Side.BUY else Side.BUY
@@ -117,9 +118,10 @@ class HiddenBook:
         signed = fill.quantity_shares if opposite is Side.BUY else -fill.quantity_shares
         value = signed * (fill.price_usd or Decimal(0))
         self._add_line("TRADE_BUST", fill.symbol or "", signed, -value, f"bust of {activity_id}", at)
+        return fill.symbol or ""
 
-    def correct(self, activity_id: str, price_usd: Decimal, at: datetime) -> None:
-        """Change the price of an execution."""
+    def correct(self, activity_id: str, price_usd: Decimal, at: datetime) -> str:
+        """Change the price of an execution; returns its symbol."""
         fill = self._fill(activity_id)
         signed = fill.quantity_shares if fill.side is Side.BUY else -fill.quantity_shares
         difference = signed * (price_usd - (fill.price_usd or Decimal(0)))
@@ -127,6 +129,7 @@ class HiddenBook:
         if fill.symbol in self.holdings:
             self.holdings[fill.symbol].cost_usd += difference
         self._add_line("TRADE_CORRECT", fill.symbol or "", Decimal(0), -difference, f"correction of {activity_id}", at)
+        return fill.symbol or ""
 
     def pay_dividend(self, symbol: str, a_share_usd: Decimal, at: datetime) -> None:
         """A dividend on what is held."""

@@ -1,0 +1,321 @@
+"""Small backtests, each with something in it that a desk seldom meets, and how one sees that it was met."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from typing import NamedTuple
+
+import numpy as np
+
+from closebell.backtest.engine import BacktestDesk
+from closebell.backtest.records import BacktestRecords, ClosedBy
+from closebell.backtest.run import Costs
+from closebell.model.instruments import Market
+from closebell.model.panel import FIELDS, BarPanel
+from closebell.model.parameters import EntryTerms, ExitTerms, ParameterSet, RiskLimits
+from closebell.simulation.bar_market import BarMarket, hours_of
+from tests.unit.backtest.markets import CALENDAR, coin_market, coin_panel, parameters_of, seeded_panel
+
+FIRST_ROW, ROWS_COUNT, CASH_USD = 255, 290, Decimal(100_000)
+PRICES = FIELDS[:4]
+
+Sight = Callable[[BacktestDesk, BacktestRecords], bool]
+"""Whether a backtest that has ended has met what its case is named after."""
+
+
+class DeskCase(NamedTuple):
+    """One backtest, from `FIRST_ROW` to the end of its market."""
+
+    market: BarMarket
+    parameters: ParameterSet
+    costs: Costs
+    shows: Sight
+
+
+def shares(
+    panel: BarPanel,
+    shows: Sight,
+    *strategies: str,
+    costs: Costs | None = None,
+    exits: ExitTerms | None = None,
+    entries: EntryTerms | None = None,
+    splits: Mapping[str, Mapping[date, float]] | None = None,
+    **limits: object,
+) -> DeskCase:
+    """A case of shares; `limits` are those that differ from the usual ones."""
+    charged = costs or Costs(slippage_bps=Decimal(5))
+    market = BarMarket(panel, hours_of(CALENDAR, panel), spread_frac=charged.spread_frac, splits=splits)
+    names = strategies or ("momentum", "rsi")
+    parameters = parameters_of(panel, *names, limits=RiskLimits.model_validate(limits), exits=exits)
+    return DeskCase(market, parameters.model_copy(update={"entries": entries or EntryTerms()}), charged, shows)
+
+
+def coins(
+    panel: BarPanel,
+    shows: Sight,
+    costs: Costs | None = None,
+    exits: ExitTerms | None = None,
+    entries: EntryTerms | None = None,
+    **limits: object,
+) -> DeskCase:
+    """A case of coins."""
+    charged = costs or Costs(slippage_bps=Decimal(5))
+    market = coin_market(panel, str(charged.spread_frac))
+    stated = RiskLimits.model_validate(limits)
+    parameters = parameters_of(panel, "momentum", "rsi", limits=stated, exits=exits, market=Market.CRYPTO)
+    return DeskCase(market, parameters.model_copy(update={"entries": entries or EntryTerms()}), charged, shows)
+
+
+# --- what is seen
+
+
+def closes_by(*rules: ClosedBy) -> Sight:
+    return lambda desk, found: {trade.closed_by for trade in found.trades} >= set(rules)
+
+
+def halts(count: int) -> Sight:
+    return lambda desk, found: found.halts_count >= count
+
+
+def buys_in_part(status: str) -> Sight:
+    """A buy that ended with less than was ordered."""
+    return lambda desk, found: any(
+        order.side == "buy" and order.status == status and 0 < order.filled_shares < order.quantity_shares
+        for order in found.orders
+    )
+
+
+def buys_in_parts(desk: BacktestDesk, found: BacktestRecords) -> bool:
+    """A buy that traded more than once."""
+    bought = [one.order_id for one in desk.exchange.floor.book.activities if one.code == "FILL" and one.side == "buy"]
+    return max(Counter(bought).values()) > 1
+
+
+def denies(check: str) -> Sight:
+    """An entry that a check of the morning held back."""
+
+    def sight(desk: BacktestDesk, found: BacktestRecords) -> bool:
+        partitions = [f"DENIAL#{desk.day.market}#{session}" for session in desk.sessions]
+        reasons = [stored.record.model_dump()["reason"] for name in partitions for stored in desk.journal.query("journal", name)]
+        return any(reason.startswith(check) for reason in reasons)
+
+    return sight
+
+
+def sells_at_the_first_price_of_an_unplanned_day(desk: BacktestDesk, found: BacktestRecords) -> bool:
+    """What sells is a stop: the desk has sent nothing on that day."""
+    first_price_at = desk.market.print_instants(desk.sessions[0])[0].time()
+    unplanned = {day for day in desk.sessions if not desk.journal.query("journal", f"PLAN#{desk.day.market}#{day}")}
+    sales = [one for one in desk.exchange.floor.book.activities if one.code == "FILL" and one.side == "sell"]
+    return any(sale.at.time() == first_price_at and sale.day in unplanned for sale in sales)
+
+
+def ends_entries_as(*statuses: str) -> Sight:
+    return lambda desk, found: {order.status for order in found.orders if order.side == "buy"} >= set(statuses)
+
+
+def both(*sights: Sight) -> Sight:
+    return lambda desk, found: all(sight(desk, found) for sight in sights)
+
+
+# --- what happens to a panel
+
+
+def crashing(panel: BarPanel, *rows: int) -> BarPanel:
+    """On some days everything falls by a fifth and is back at the close."""
+    low = panel.low.copy()
+    low[list(rows)] *= 0.8
+    return replace(panel, low=low)
+
+
+def thinned(panel: BarPanel, divisor: int) -> BarPanel:
+    """Volumes so small that the desk's orders are more than a print offers."""
+    return replace(panel, volume=panel.volume / divisor)
+
+
+def gapping(panel: BarPanel, volatility_frac: float) -> BarPanel:
+    """Every day opens away from where the last one closed."""
+    gaps = np.random.default_rng(1).normal(0, volatility_frac, panel.open.shape)
+    opens = np.round(panel.open * np.exp(gaps), 2)
+    return replace(panel, open=opens, high=np.maximum(panel.high, opens), low=np.minimum(panel.low, opens))
+
+
+def unadjusted(panel: BarPanel, row: int, ratio: float, columns: slice) -> BarPanel:
+    """The bars as they were traded before a split in some columns that takes place in `row`."""
+    raw = {name: getattr(panel, name).copy() for name in PRICES}
+    for prices in raw.values():
+        prices[:row, columns] = np.round(prices[:row, columns] * ratio, 2)
+    return replace(panel, **raw)
+
+
+def without(panel: BarPanel, names: tuple[str, ...], rows: slice, column: int) -> BarPanel:
+    """The panel with some fields of one column unknown for some rows."""
+    changed = {name: getattr(panel, name).copy() for name in names}
+    for prices in changed.values():
+        prices[rows, column] = np.nan
+    return replace(panel, **changed)
+
+
+def day_of(panel: BarPanel, row: int) -> date:
+    day: date = panel.sessions[row].astype(object)
+    return day
+
+
+# --- the cases
+
+WIDE = ExitTerms(stop_loss_frac=Decimal("0.3"), take_profit_frac=Decimal(1))
+NARROW = ExitTerms(stop_loss_frac=Decimal("0.02"), take_profit_frac=Decimal("0.03"))
+COINS_NARROW = ExitTerms(stop_loss_frac=Decimal("0.03"), take_profit_frac=Decimal("0.05"))
+LIMIT = EntryTerms(use_limit=True, limit_offset_frac=Decimal("0.002"))
+COINS_LIMIT = EntryTerms(use_limit=True, limit_offset_frac=Decimal("0.004"))
+COMMISSIONS = Costs(Decimal(7), commission_a_share_usd=Decimal("0.013"), commission_an_order_usd=Decimal("2.5"))
+
+
+def quiet() -> DeskCase:
+    return shares(seeded_panel(11, ROWS_COUNT, 8), closes_by(ClosedBy.STOP, ClosedBy.TIME_STOP))
+
+
+def restless() -> DeskCase:
+    return shares(
+        seeded_panel(12, ROWS_COUNT, 8, 0.04), closes_by(ClosedBy.STOP, ClosedBy.TARGET), costs=Costs(),
+        exits=ExitTerms(take_profit_frac=Decimal("0.03")),
+    )  # fmt: skip
+
+
+def narrow_stops_in_a_restless_market() -> DeskCase:
+    """Most positions end on the day they begin."""
+
+    def ends_at_once(desk: BacktestDesk, found: BacktestRecords) -> bool:
+        return sum(not trade.held_sessions for trade in found.trades) > len(found.trades) / 2 > 30
+
+    return shares(seeded_panel(21, ROWS_COUNT, 12, 0.03), ends_at_once, exits=NARROW)
+
+
+def falls_within_a_day_that_closes_well() -> DeskCase:
+    panel = crashing(seeded_panel(13, ROWS_COUNT, 8), 265, 277)
+    return shares(panel, halts(1), exits=WIDE, daily_loss_frac_max=Decimal("0.03"))
+
+
+def loses_too_much_on_many_days() -> DeskCase:
+    exits = ExitTerms(stop_loss_frac=Decimal("0.05"), take_profit_frac=Decimal("0.05"))
+    return shares(seeded_panel(43, ROWS_COUNT, 8, 0.03), halts(10), exits=exits, daily_loss_frac_max=Decimal("0.01"))
+
+
+def halts_while_entries_rest() -> DeskCase:
+    """The price is back before anything else happens: what withdraws the entries is the reconciliation after the halt."""
+    sight = both(halts(5), ends_entries_as("filled", "expired", "canceled"))
+    exits = ExitTerms(stop_loss_frac=Decimal("0.01"), take_profit_frac=Decimal("0.2"))
+    panel = seeded_panel(45, ROWS_COUNT, 12, 0.03)
+    return shares(panel, sight, exits=exits, entries=LIMIT, daily_loss_frac_max=Decimal("0.01"))
+
+
+def limit_entries() -> DeskCase:
+    return shares(seeded_panel(22, ROWS_COUNT, 12, 0.02), ends_entries_as("filled", "expired"), entries=LIMIT)
+
+
+def a_thin_market() -> DeskCase:
+    costs = Costs(Decimal(3), capacity_frac=Decimal("0.3"))
+    panel = thinned(seeded_panel(23, ROWS_COUNT, 8, 0.02), 2000)
+    return shares(panel, buys_in_part("canceled"), costs=costs, volume_share_frac_max=1)
+
+
+def limit_entries_in_a_thin_market() -> DeskCase:
+    costs = Costs(Decimal(3), capacity_frac=Decimal("0.2"))
+    panel = thinned(seeded_panel(33, ROWS_COUNT, 8, 0.02), 2000)
+    return shares(panel, both(buys_in_part("expired"), buys_in_parts), costs=costs, entries=LIMIT, volume_share_frac_max=1)
+
+
+def commissions() -> DeskCase:
+    return shares(
+        seeded_panel(24, ROWS_COUNT, 10, 0.02), lambda desk, found: all(trade.commission_usd > 5 for trade in found.trades),
+        "momentum", "rsi", "mean_reversion", costs=COMMISSIONS,
+    )  # fmt: skip
+
+
+def splits() -> DeskCase:
+    """Three shares for two leave fractions, which rest a stop alone; two for one leave an OCO that is too small."""
+    panel = seeded_panel(17, ROWS_COUNT, 6)
+    high = panel.high.copy()
+    high[269:, 1] *= 1.12
+    panel = unadjusted(unadjusted(replace(panel, high=high), 268, 1.5, slice(None)), 280, 2, slice(3))
+    ratios = {symbol: {day_of(panel, 268): 1.5} for symbol in panel.symbols}
+    for symbol in panel.symbols[:3]:
+        ratios[symbol][day_of(panel, 280)] = 2
+
+    def sight(desk: BacktestDesk, found: BacktestRecords) -> bool:
+        split = {one.description for one in desk.exchange.floor.book.activities if one.code == "SPLIT"}
+        watched = any(order.quantity_shares % 1 and order.order_type == "market" for order in found.orders)
+        return watched and split == {"1.5 for 1 split", "2 for 1 split"}
+
+    exits = ExitTerms(stop_loss_frac=Decimal("0.3"), take_profit_frac=Decimal("0.1"), time_stop_sessions=60)
+    return shares(panel, sight, "momentum", "rsi", exits=exits, splits=ratios)
+
+
+def delistings_and_holes() -> DeskCase:
+    panel = seeded_panel(25, ROWS_COUNT, 10, 0.02)
+    for column in range(0, 10, 2):
+        panel = without(panel, FIELDS, slice(265 + 2 * column, None), column)
+    panel = without(panel, ("close",), slice(270, 275), 1)
+    panel = without(panel, ("open",), slice(268, 269), 3)
+    panel = without(panel, ("open", "high", "low"), slice(275, 285), 5)
+    return shares(panel, closes_by(ClosedBy.DELISTED), universe_coverage_frac_min=Decimal("0.001"))
+
+
+def closes_only() -> DeskCase:
+    panel = seeded_panel(26, ROWS_COUNT, 10, 0.02)
+    unknown = np.full(panel.close.shape, np.nan)
+    bars = replace(panel, open=unknown, high=unknown, low=unknown, volume=unknown)
+    return shares(bars, closes_by(ClosedBy.STOP, ClosedBy.TIME_STOP))
+
+
+def some_coins() -> DeskCase:
+    return coins(coin_panel(14, ROWS_COUNT), closes_by(ClosedBy.STOP, ClosedBy.TARGET), exits=COINS_NARROW)
+
+
+def coins_that_fall_within_a_day() -> DeskCase:
+    panel = crashing(coin_panel(16, ROWS_COUNT), 265, 277)
+    return coins(panel, halts(1), Costs(), WIDE, daily_loss_frac_max=Decimal("0.01"))
+
+
+def coins_that_lose_too_much_on_many_days() -> DeskCase:
+    """New York's midnight lies within their day: from then on the loss is reckoned from another close."""
+
+    def halts_in_new_yorks_night(desk: BacktestDesk, found: BacktestRecords) -> bool:
+        return any(alert.alert_id.startswith("halt-") and 4 <= alert.created_at.hour < 8 for alert in desk.alerts.alerts)
+
+    exits = ExitTerms(stop_loss_frac=Decimal("0.1"), take_profit_frac=Decimal("0.2"), time_stop_sessions=30)
+    sight = both(halts(10), halts_in_new_yorks_night)
+    return coins(coin_panel(32, ROWS_COUNT), sight, exits=exits, daily_loss_frac_max=Decimal("0.01"))
+
+
+def coins_that_open_elsewhere() -> DeskCase:
+    """The first price of a day is too far away to buy at, or through a stop while nothing is planned."""
+    panel = gapping(coin_panel(22, ROWS_COUNT, ("BTC/USD", "ETH/USD")), 0.02)
+    sight = both(denies("price_collar"), sells_at_the_first_price_of_an_unplanned_day)
+    return coins(panel, sight, exits=COINS_NARROW, price_collar_frac=Decimal("0.01"))
+
+
+def coins_in_a_thin_market() -> DeskCase:
+    costs, panel = Costs(Decimal(2), capacity_frac=Decimal("0.5")), thinned(coin_panel(18, ROWS_COUNT), 20_000)
+    return coins(panel, buys_in_parts, costs, volume_share_frac_max=1)
+
+
+def limit_entries_of_coins_in_a_thin_market() -> DeskCase:
+    costs, panel = Costs(Decimal(2), capacity_frac=Decimal("0.5")), thinned(coin_panel(19, ROWS_COUNT), 20_000)
+    return coins(panel, both(buys_in_part("canceled"), buys_in_parts), costs, entries=COINS_LIMIT, volume_share_frac_max=1)
+
+
+def delisted_coins() -> DeskCase:
+    panel = without(coin_panel(20, ROWS_COUNT), FIELDS, slice(272, None), 1)
+    return coins(panel, closes_by(ClosedBy.DELISTED), exits=WIDE, universe_coverage_frac_min=Decimal("0.001"))
+
+
+CASES: tuple[Callable[[], DeskCase], ...] = (
+    quiet, restless, narrow_stops_in_a_restless_market, falls_within_a_day_that_closes_well, loses_too_much_on_many_days,
+    halts_while_entries_rest, limit_entries, a_thin_market, limit_entries_in_a_thin_market, commissions,
+    splits, delistings_and_holes, closes_only, some_coins, coins_that_fall_within_a_day,
+    coins_that_lose_too_much_on_many_days, coins_that_open_elsewhere, coins_in_a_thin_market,
+    limit_entries_of_coins_in_a_thin_market, delisted_coins,
+)  # fmt: skip

@@ -1,0 +1,97 @@
+"""What a market of bars knows without its tape is what the tape would show."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from closebell.model.panel import FIELDS, BarPanel
+from closebell.simulation.bar_market import BarMarket
+from closebell.simulation.exchange_tape import ExchangeTape
+from closebell.simulation.market import PriceBand
+from tests.unit.backtest.markets import coin_market, coin_panel, market_of, seeded_panel
+
+D = Decimal
+
+
+def holed(panel: BarPanel) -> BarPanel:
+    """A tenth of the bars is missing, and some of the others have a close alone."""
+    generator = np.random.default_rng(5)
+    unknown, alone = generator.random(panel.close.shape) < 0.1, generator.random(panel.close.shape) < 0.1
+    hidden = {field: np.where(unknown | (alone & (field != "close")), np.nan, getattr(panel, field)) for field in FIELDS}
+    return BarPanel(panel.sessions, panel.symbols, *hidden.values())
+
+
+MARKETS = (market_of(holed(seeded_panel(3, 90, 3, 0.03))), coin_market(holed(coin_panel(4, 90))))
+
+
+def sessions_of(market: BarMarket) -> list[date]:
+    days: list[date] = market.panel.sessions.astype(object).tolist()
+    return days
+
+
+def prints_of(market: BarMarket, symbol: str, first: date) -> Iterator[tuple[date, D]]:
+    for session in sessions_of(market):
+        if session >= first:
+            yield from ((session, one.price_usd) for one in market.prints(symbol, session))
+
+
+@pytest.mark.parametrize("market", MARKETS, ids=["shares", "coins"])
+@pytest.mark.parametrize(("below_frac", "above_frac"), [("0.9", "1.1"), ("0.97", "1.03"), (None, "1.2"), ("0.8", None)])
+def test_the_first_session_outside_a_band_is_the_first_in_which_a_print_is(
+    market: BarMarket, below_frac: str | None, above_frac: str | None
+) -> None:
+    for symbol in market.panel.symbols:
+        for first in sessions_of(market)[::7]:
+            base = next((price for _, price in prints_of(market, symbol, first)), D(1))
+            low, high = below_frac and base * D(below_frac), above_frac and base * D(above_frac)
+            outside = (
+                session
+                for session, price in prints_of(market, symbol, first)
+                if (low and price <= low) or (high and price >= high)
+            )
+            band = PriceBand(low or None, high or None)
+            assert market.first_session_outside(symbol, first, band) == next(outside, date.max)
+
+
+def test_a_bound_that_is_touched_to_the_cent_counts_as_outside() -> None:
+    market = MARKETS[0]
+    symbol, first = market.panel.symbols[0], sessions_of(market)[40]
+    lowest = min(price for _, price in prints_of(market, symbol, first))
+    reached = next(session for session, price in prints_of(market, symbol, first) if price == lowest)
+    assert market.first_session_outside(symbol, first, PriceBand(lowest, None)) == reached
+
+
+@pytest.mark.parametrize("market", MARKETS, ids=["shares", "coins"])
+def test_prices_between_sessions_are_the_last_prints(market: BarMarket) -> None:
+    tape = ExchangeTape(market)
+    for session in sessions_of(market)[1:-1]:
+        instants = market.print_instants(session)
+        for at in (instants[0] - timedelta(minutes=1), instants[-1], instants[-1] + timedelta(minutes=1)):
+            for symbol in market.panel.symbols:
+                found = tape.last_print(symbol, at)
+                assert tape.last_price_usd(symbol, at) == (found[1].price_usd if found else None)
+
+
+@pytest.mark.parametrize("market", MARKETS, ids=["shares", "coins"])
+def test_no_instant_of_a_day_is_cheaper_than_its_lowest_price(market: BarMarket) -> None:
+    tape = ExchangeTape(market)
+    told_count = 0
+    for session in sessions_of(market)[1:-1]:
+        instants = market.print_instants(session)
+        for symbol in market.panel.symbols:
+            lowest = market.lowest_price_usd(symbol, session)
+            if not np.isnan(lowest):
+                told_count += 1
+                prices = [tape.last_price_usd(symbol, at) for at in (instants[0] - timedelta(minutes=1), *instants)]
+                assert min(float(price or 0) for price in prices) >= lowest
+    assert told_count > 100
+
+
+def test_the_last_session_of_a_symbol_is_that_of_its_last_close() -> None:
+    market = MARKETS[0]
+    for symbol in market.panel.symbols:
+        traded = [session for session in sessions_of(market) if market.prints(symbol, session)]
+        assert market.last_session_of(symbol) == traded[-1]
