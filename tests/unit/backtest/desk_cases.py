@@ -93,6 +93,22 @@ def buys_in_parts(desk: BacktestDesk, found: BacktestRecords) -> bool:
     return max(Counter(bought).values()) > 1
 
 
+def buys_on_after_all_was_sold(desk: BacktestDesk, found: BacktestRecords) -> bool:
+    """An entry whose first part was stopped out before its next part traded."""
+    parts: dict[str, list[int]] = {}
+    flats: dict[str, list[int]] = {}
+    held: Counter[str] = Counter()
+    for place, one in enumerate(desk.exchange.floor.book.activities):
+        if one.code == "FILL" and one.symbol and one.order_id:
+            held[one.symbol] += int(one.quantity_shares) * (1 if one.side == "buy" else -1)
+            if not held[one.symbol]:
+                flats.setdefault(one.symbol, []).append(place)
+            elif one.side == "buy":
+                parts.setdefault(f"{one.symbol} {one.order_id}", []).append(place)
+    spans = ((name.split()[0], places[0], places[-1]) for name, places in parts.items())
+    return any(first < flat < last for symbol, first, last in spans for flat in flats.get(symbol, ()))
+
+
 def denies(check: str) -> Sight:
     """An entry that a check of the morning held back."""
 
@@ -227,6 +243,14 @@ def limit_entries_in_a_thin_market() -> DeskCase:
     return shares(panel, both(buys_in_part("expired"), buys_in_parts), costs=costs, entries=LIMIT, volume_share_frac_max=1)
 
 
+def entries_that_go_on_after_a_stop() -> DeskCase:
+    """What was bought before belongs to one round trip with its costs, what is bought afterwards to the next."""
+    costs = Costs(Decimal(3), Decimal("0.013"), Decimal("2.5"), Decimal("0.2"))
+    panel = thinned(seeded_panel(1, ROWS_COUNT, 8, 0.05), 2000)
+    exits = ExitTerms(stop_loss_frac=Decimal("0.005"), take_profit_frac=Decimal("0.005"))
+    return shares(panel, buys_on_after_all_was_sold, costs=costs, exits=exits, entries=LIMIT, volume_share_frac_max=1)
+
+
 def commissions() -> DeskCase:
     return shares(
         seeded_panel(24, ROWS_COUNT, 10, 0.02), lambda desk, found: all(trade.commission_usd > 5 for trade in found.trades),
@@ -315,6 +339,7 @@ def delisted_coins() -> DeskCase:
 CASES: tuple[Callable[[], DeskCase], ...] = (
     quiet, restless, narrow_stops_in_a_restless_market, falls_within_a_day_that_closes_well, loses_too_much_on_many_days,
     halts_while_entries_rest, limit_entries, a_thin_market, limit_entries_in_a_thin_market, commissions,
+    entries_that_go_on_after_a_stop,
     splits, delistings_and_holes, closes_only, some_coins, coins_that_fall_within_a_day,
     coins_that_lose_too_much_on_many_days, coins_that_open_elsewhere, coins_in_a_thin_market,
     limit_entries_of_coins_in_a_thin_market, delisted_coins,

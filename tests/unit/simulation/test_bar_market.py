@@ -81,8 +81,7 @@ def test_no_instant_of_a_day_is_cheaper_than_its_lowest_price(market: BarMarket)
     told_count = 0
     for session in sessions_of(market)[1:-1]:
         instants = market.print_instants(session)
-        for symbol in market.panel.symbols:
-            lowest = market.lowest_price_usd(symbol, session)
+        for symbol, lowest in zip(market.panel.symbols, market.lowest_prices_usd(market.panel.symbols, session), strict=True):
             if not np.isnan(lowest):
                 told_count += 1
                 prices = [tape.last_price_usd(symbol, at) for at in (instants[0] - timedelta(minutes=1), *instants)]

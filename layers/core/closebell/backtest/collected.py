@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import zip_longest
 from typing import NamedTuple
 
 from closebell.backtest.engine import BacktestDesk
@@ -23,6 +24,7 @@ from closebell.simulation.venue_account import NINE_PLACES, AccountActivity
 from closebell.simulation.venue_orders import ExchangeOrder
 
 ZERO = Decimal(0)
+FILL_CODE, FEE_CODES = "FILL", ("FEE", "CFEE")
 
 
 class _RoundTrip(NamedTuple):
@@ -158,27 +160,43 @@ def _closed_by(desk: BacktestDesk, trade: Trade) -> ClosedBy:
 
 
 def _round_trips(desk: BacktestDesk) -> Iterator[_RoundTrip]:
-    """Each symbol's executions, cut wherever nothing is held."""
+    """Each symbol's executions, each with its own costs, cut wherever nothing is held."""
     by_symbol: defaultdict[str, list[AccountActivity]] = defaultdict(list)
     for activity in desk.exchange.floor.book.activities:
         if activity.symbol is not None:
             by_symbol[activity.symbol].append(activity)
     for symbol, activities in by_symbol.items():
-        held, in_coins, orders = ZERO, ZERO, set()
-        for activity in activities:
-            if activity.code == "FILL":
-                held += activity.quantity_shares if activity.side is Side.BUY else -activity.quantity_shares
-                orders.add(activity.order_id or "")
-            elif activity.code == "SPLIT":
-                held += activity.quantity_shares
-            elif activity.code == "CFEE" and activity.quantity_shares and activity.price_usd:
-                held += activity.quantity_shares
-                in_coins -= (activity.quantity_shares * activity.price_usd).quantize(NINE_PLACES)
-            if not held and orders:
-                paid = [desk.exchange.order(order_id) for order_id in orders]
-                spread = sum((order.spread_paid_usd for order in paid), ZERO)
-                yield _RoundTrip(symbol, activity.at, spread, sum((order.commission_usd for order in paid), ZERO), in_coins)
-                in_coins, orders = ZERO, set()
+        held, costs = ZERO, _Costs(ZERO, ZERO, ZERO)
+        for activity, following in zip_longest(activities, activities[1:]):
+            held += _change_shares(activity)
+            costs = costs.with_line(activity)
+            is_charged_next = following is not None and following.code in FEE_CODES and following.order_id == activity.order_id
+            if activity.code in (FILL_CODE, *FEE_CODES) and not held and not is_charged_next:
+                yield _RoundTrip(symbol, activity.at, *costs)
+                costs = _Costs(ZERO, ZERO, ZERO)
+
+
+class _Costs(NamedTuple):
+    """What the executions of a round trip have cost so far (USD)."""
+
+    spread_usd: Decimal
+    commission_usd: Decimal
+    in_coins_usd: Decimal
+
+    def with_line(self, line: AccountActivity) -> "_Costs":
+        """With one more line of the account's history: an execution or its fee."""
+        if line.code not in FEE_CODES:
+            return self._replace(spread_usd=self.spread_usd + line.spread_usd)
+        in_coins_usd = ZERO
+        if line.quantity_shares:
+            in_coins_usd = (-line.quantity_shares * (line.price_usd or ZERO)).quantize(NINE_PLACES)
+        charged_usd = in_coins_usd - line.amount_usd
+        return _Costs(self.spread_usd, self.commission_usd + charged_usd, self.in_coins_usd + in_coins_usd)
+
+
+def _change_shares(line: AccountActivity) -> Decimal:
+    """By how much a line of the account's history changes what is held: a split and a fee carry their sign, a sale does not."""
+    return -line.quantity_shares if line.side is Side.SELL else line.quantity_shares
 
 
 def _equity_rows(desk: BacktestDesk) -> Iterator[EquityRow]:

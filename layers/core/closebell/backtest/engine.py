@@ -29,6 +29,7 @@ from closebell.model.books import EquitySnapshot, PositionState
 from closebell.model.broker import Side
 from closebell.model.decision import Decision, PlanAction, TradePlan
 from closebell.model.errors import ConfigurationError
+from closebell.model.instruments import Market
 from closebell.model.operations import Alert, Trigger
 from closebell.model.parameters import ParameterSet
 from closebell.ports.journal import Create
@@ -101,8 +102,7 @@ class BacktestDesk:
         self._earned = TradeTotals()
         self._equity: EquitySnapshot | None = None
         self._seen_count, self._counted_trades_count = -1, 0
-        self._lows: tuple[date | None, dict[str, float]] = (None, {})
-        self._risky: tuple[tuple[date, int] | None, bool] = (None, True)
+        self._risky: tuple[tuple[date, int, int] | None, bool] = (None, True)
         self._sells_out_at: datetime | None = None
 
     def play(self, first: date, last: date, progress: Progress = lambda done, total: None) -> None:
@@ -138,6 +138,7 @@ class BacktestDesk:
         """Put the desk up after the session before the first: look at the exchange once, decide."""
         self.exchange = Exchange(self.market, self.day.at(eve, self.day.reviews_at), self._options)
         runs = RunLog("backtest", "backtest", self.journal, ExchangeClock(self.exchange), self.alerts)
+        self._reads_from = self.exchange.now
         self.venue = FollowedVenue(self.exchange, self.day.market, self.parameters, runs)
         self._look(self.day.at(eve, self.day.puts_up_at))
         self._plan_after(eve)
@@ -174,7 +175,9 @@ class BacktestDesk:
         self._advance(self.day.at(session, self.day.places_at))
         if not self._plans and not self._has_changed:
             return
-        self.venue.follow()
+        self.venue.follow(reads=bool(self._plans))
+        if self.day.market is Market.US_EQUITY:  # whose calendar a deployed run asks for
+            self.venue.room.budget.spend(self.venue.now)
         morning = Morning(self.venue, self.day.market, session)
         morning.exit([plan for plan in self._plans if plan.action is PlanAction.EXIT])
         morning.enter([plan for plan in self._plans if plan.action is PlanAction.ENTER])
@@ -183,14 +186,12 @@ class BacktestDesk:
         """Reconcile: what has happened is booked, what has to be done about it is done."""
         self._advance(at)
         venue = self.venue
-        venue.follow()
+        venue.follow(reads=at >= self._reads_from)
         venue.settle()
         may_lose = self._may_lose_too_much(self.day.market.date_of(at))
-        if not may_lose and venue.needs_nothing():
-            return
-        cycle = Cycle(venue, Trigger(market=self.day.market, scheduled_at=at))
-        cycle.care()
-        if may_lose:
+        if may_lose or not venue.needs_nothing():
+            cycle = Cycle(venue, Trigger(market=self.day.market, scheduled_at=at))
+            cycle.care()
             cycle.guard_daily_loss()
         if venue.counts["alerts"]:
             venue.room.runs.deliver_alerts()
@@ -213,7 +214,7 @@ class BacktestDesk:
     def _instants_to_look_at(self, session: date) -> Iterator[datetime]:
         """The schedule's instants at which something can be found; the review takes place on its way, after the close."""
         every, until = self.day.looks_every, self.day.at(session, self.day.looks_until)
-        closing = self.day.at(session, self.day.last_look_before_review)
+        closing = self._reads_from = self.day.at(session, self.day.last_look_before_review)
         prints = self.market.print_instants(session)
         at = self.day.at(session, self.day.looks_from)
         while at <= until:
@@ -259,23 +260,21 @@ class BacktestDesk:
         return self.exchange.last_equity_usd() * (1 - self.parameters.limits.daily_loss_frac_max)
 
     def _may_lose_too_much(self, session: date) -> bool:
-        """Whether the loss could reach its limit if every holding were at the lowest price of its day; in float64, to spare."""
-        floor, key = self.exchange.floor, (session, self.exchange.floor.changes_count)
-        if self._risky[0] != key:
-            worst_usd = float(floor.book.cash_usd)
-            for symbol, holding in floor.book.holdings.items():
-                worst_usd += float(holding.shares) * self._lowest_usd(symbol, session)
-            self._risky = (key, not worst_usd > float(self._lowest_equity_usd) * (1 + LOSS_SPARE_FRAC))
-        return self._risky[1]
+        """Whether the loss could reach its limit if every holding were at the lowest price of its day; in float64, to spare.
 
-    def _lowest_usd(self, symbol: str, session: date) -> float:
-        """The lowest price of a symbol's day, kept for the session."""
-        if self._lows[0] != session:
-            self._lows = (session, {})
-        lows = self._lows[1]
-        if symbol not in lows:
-            lows[symbol] = self.market.lowest_price_usd(symbol, session)
-        return lows[symbol]
+        The loss is reckoned from the close before New York's day, which begins within a day of coins: the higher close counts.
+        """
+        exchange, floor = self.exchange, self.exchange.floor
+        key = (session, floor.changes_count, len(exchange.equity_points))
+        if self._risky[0] != key:
+            holdings, worst_usd = floor.book.holdings, float(floor.book.cash_usd)
+            lowest = self.market.lowest_prices_usd(list(holdings), session) if holdings else []
+            for holding, price_usd in zip(holdings.values(), lowest, strict=True):
+                worst_usd += float(holding.shares) * price_usd
+            closes = [self.exchange.last_equity_usd(), *(point.equity_usd for point in exchange.equity_points[-1:])]
+            kept_frac = 1 - float(self.parameters.limits.daily_loss_frac_max)
+            self._risky = (key, not worst_usd > float(max(closes)) * kept_frac * (1 + LOSS_SPARE_FRAC))
+        return self._risky[1]
 
     def _must_watch(self, symbol: str) -> bool:
         """Whether the desk has to see the price of a position that no group of orders watches: it is at the stop or the target.
@@ -303,6 +302,7 @@ class BacktestDesk:
         if at is None or now < at:
             return
         self._sells_out_at = None
+        self._look(at)  # what was bought a moment ago is booked, with its fee, before it is sold
         for symbol in sorted(self.exchange.floor.book.holdings):
             self._sell_all(symbol, at)
         self._look(at + LOOKS_AFTER_SALE)

@@ -24,7 +24,16 @@ from closebell.app.trading_room import TradingRoom
 from closebell.app.venue_reading import VenueReading
 from closebell.books.ledger import Booking
 from closebell.model.books import Fill, Position, PositionState, Trade
-from closebell.model.broker import BrokerSnapshot, CashActivity, MarketClock, OrderClass, VenueFill, VenueOrder, VenuePosition
+from closebell.model.broker import (
+    BrokerSnapshot,
+    CashActivity,
+    MarketClock,
+    OrderClass,
+    VenueFill,
+    VenueOrder,
+    VenuePosition,
+    VenueStatus,
+)
 from closebell.model.errors import OrderRejected
 from closebell.model.instruments import Market
 from closebell.model.orders import DayCounters, OrderLeg, OrderRecord, OrderState
@@ -32,6 +41,7 @@ from closebell.model.parameters import ParameterSet
 from closebell.ports.journal import Change, Create, Replace, Stored
 from closebell.simulation.exchange import Exchange
 from closebell.simulation.simulated_broker import SimulatedBroker, shown_order
+from closebell.simulation.venue_orders import ExchangeOrder
 
 REQUESTS_A_READING = 6
 """What a deployed run asks of the broker before it decides: of the minute's budget that much is gone."""
@@ -128,22 +138,29 @@ class FollowedVenue(Standing):
         self.keeper = CertainBookkeeper(runs.journal, self.room.broker, parameters.sectors, {}, {}, None)
         self.follow()
 
-    def follow(self) -> None:
-        """Begin a run: take over everything that has happened since the last one."""
+    def follow(self, *, reads: bool = False) -> None:
+        """Begin a run: take over everything that has happened since the last one.
+
+        With `reads` all that the exchange shows is read as well, for decisions that are made on how it was before the run did
+        anything; else it is read when somebody asks.
+        """
         self.counts.clear()
         self._clock, self._reading = self._venue.clock(), None
         self.room.budget.inherit(REQUESTS_A_READING, self.now)
         keeper = self.keeper
+        keeper.external_symbols.clear()
+        keeper.orphans.clear()
         keeper.positions, keeper.orders = dict(sorted(keeper.positions.items())), dict(sorted(keeper.orders.items()))
         self.desk = self.desk_as_known()
         self.executor = CertainExecutor(self.room.journal, self.room.broker, self.now, self._shown)
         self._take_over()
+        if reads:
+            self._read()
 
     def settle(self) -> None:
         """Compare our books with the exchange's where something other than an execution of ours has changed them."""
         if self._is_unusual or self.keeper.external_symbols or self.keeper.orphans:
             settle_differences(self, self.market.date_of(self.now))
-            self.keeper.external_symbols.clear()
         self._is_unusual = False
 
     def _take_over(self) -> None:
@@ -151,9 +168,10 @@ class FollowedVenue(Standing):
         for head in floor.stirred.values():
             stored = keeper.orders.get(head.client_order_id)
             self._stirred.add(head.symbol)
-            if stored is not None:
+            if stored is not None and not _rests(stored.record, head):
                 keeper.orders[head.client_order_id] = self.executor.follow(stored, shown_order(head))
-                self.room.budget.inherit(not head.is_open, self.now)  # of one that is listed no more a deployed run asks
+                if not head.is_open:  # it is listed no more: a deployed run asks for it
+                    self.room.budget.spend(self.now)
         floor.stirred.clear()
         for activity in floor.book.activities[self._activities_count :]:
             sent = self._venue.sent(activity)
@@ -184,10 +202,12 @@ class FollowedVenue(Standing):
 
     @property
     def reading(self) -> VenueReading:
-        if self._reading is None:
-            venue = self._venue
-            orders, positions = tuple(venue.open_orders()), tuple(venue.positions())
-            self._reading = VenueReading(self._clock, venue.account(), orders, positions, activities=())
+        return self._reading or self._read()
+
+    def _read(self) -> VenueReading:
+        venue = self._venue
+        orders, positions = tuple(venue.open_orders()), tuple(venue.positions())
+        self._reading = VenueReading(self._clock, venue.account(), orders, positions, activities=())
         return self._reading
 
     def read_again(self) -> None:
@@ -245,3 +265,9 @@ class FollowedVenue(Standing):
         """Those in symbols of which something was stirred, and those that are over."""
         orders = self.keeper.orders.values()
         return [stored for stored in orders if stored.record.symbol in self._stirred or stored.record.state.is_terminal]
+
+
+def _rests(order: OrderRecord, venue: ExchangeOrder) -> bool:
+    """Whether an order has only begun to work, which changes nothing of ours."""
+    whole = all(member.is_open and not member.filled_shares for member in venue.family())
+    return whole and order.state is OrderState.ACCEPTED and venue.status is VenueStatus.NEW

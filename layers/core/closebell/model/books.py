@@ -96,6 +96,8 @@ class Position(Record):
     @property
     def quantity_shares(self) -> Decimal:
         """Shares owned: the sum of what is left of the lots."""
+        if len(self.lots) == 1:
+            return self.lots[0].quantity_shares
         return sum((lot.quantity_shares for lot in self.lots), Decimal(0))
 
     @property

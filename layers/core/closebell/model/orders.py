@@ -6,6 +6,7 @@ import re
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import ClassVar
 
 from closebell.model.broker import OrderClass, OrderRequest, OrderType, Side, TimeInForce
@@ -80,6 +81,7 @@ def derive_client_order_id(desk: str, plan_id: str, leg: "OrderLeg", attempt_cou
     return f"{ID_PREFIX}{letter}{session:%Y%m%d}-{base64.b32encode(digest[:15]).decode().lower()[:20]}"
 
 
+@lru_cache(maxsize=4096)
 def order_key(client_order_id: str) -> Key:
     """Where the order with this id lies; ValueError when the id is not one of ours."""
     match = _ID_PATTERN.fullmatch(client_order_id)

@@ -124,6 +124,7 @@ class BarMarket:
         self._column_of = {symbol: column for column, symbol in enumerate(panel.symbols)}
         self._splits = {symbol: tuple(Split(day, _exact(ratio)) for day, ratio in sorted(found.items()))
                         for symbol, found in (splits or {}).items()}
+        self._split_days = {split.ex_session for found in self._splits.values() for split in found}
         self._instants_of: dict[date, tuple[datetime, ...]] = {}
         self._spread_frac = spread_frac
         self._volatility_closes = dict(volatility_closes or {})
@@ -203,13 +204,14 @@ class BarMarket:
             row += _SEARCHED_SESSIONS
         return date.max
 
-    def lowest_price_usd(self, symbol: str, session: date) -> float:
-        """The lowest that a symbol can be worth at any instant of a session's day (USD), the last close before its first print
-        included; NaN when the session or the one before has no bar of it, or a split lies between them."""
-        row, column = self._row_of.get(session, 0), self._column_of[symbol]
-        if not row or any(split.ex_session == session for split in self._splits.get(symbol, ())):
-            return math.nan
-        return float(np.minimum(self._extremes[0][row, column], self.panel.close[row - 1, column]))
+    def lowest_prices_usd(self, symbols: Sequence[str], session: date) -> list[float]:
+        """The lowest that symbols can be worth at any instant of a session's day (USD), the last close before its first print
+        included; NaN where the session or the one before has no bar of a symbol, and on a day with a split."""
+        row, columns = self._row_of.get(session, 0), [self._column_of[symbol] for symbol in symbols]
+        if not row or session in self._split_days:
+            return [math.nan] * len(columns)
+        lowest: list[float] = np.minimum(self._extremes[0][row, columns], self.panel.close[row - 1, columns]).tolist()
+        return lowest
 
     def close_usd(self, symbol: str, session: date) -> Decimal | None:
         """A session's close; None when the symbol did not trade in it."""

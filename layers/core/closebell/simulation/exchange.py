@@ -108,12 +108,16 @@ class Exchange:
         """Move the clock to `to`, letting everything of the time between happen in order. Raises ValueError backwards."""
         if to < self.now:
             raise ValueError(f"the clock only moves forwards: it is {self.now.isoformat()}, not after {to.isoformat()}")
+        awake = self.floor.awake_symbols(to)
+        if not awake and not self._due and not self._has_milestone(to):
+            self.now = to
+            return
         events: list[tuple[datetime, int, int, _Milestone | _Due | tuple[str, SeenPrint]]] = []
-        while self._next_milestone < len(self._milestones) and self._milestones[self._next_milestone].at <= to:
+        while self._has_milestone(to):
             milestone = self._milestones[self._next_milestone]
             events.append((milestone.at, milestone.rank, len(events), milestone))
             self._next_milestone += 1
-        for symbol, seen in self.tape.seen(self.floor.awake_symbols(to), self.now, to):
+        for symbol, seen in self.tape.seen(awake, self.now, to):
             events.append((seen.print.at, _PRINT, len(events), (symbol, seen)))
         for due in [due for due in self._due if due.at <= to]:
             self._due.remove(due)
@@ -300,6 +304,9 @@ class Exchange:
 
     # --- inside
 
+    def _has_milestone(self, until: datetime) -> bool:
+        return self._next_milestone < len(self._milestones) and self._milestones[self._next_milestone].at <= until
+
     def _happen(self, event: "_Milestone | _Due | tuple[str, SeenPrint]") -> None:
         if isinstance(event, _Milestone):
             self._pass(event)
@@ -334,7 +341,7 @@ class Exchange:
         if not ticket.symbol:
             raise RefusalError(422, MALFORMED, "symbol is required")
         asset = self._asset(ticket.symbol)
-        ticket = replace(ticket, symbol=asset.symbol)
+        ticket = ticket if ticket.symbol == asset.symbol else replace(ticket, symbol=asset.symbol)
         check_form(ticket, asset)
         self._check_client_id(ticket.client_order_id)
         if asset.market is Market.US_EQUITY:

@@ -51,11 +51,11 @@ class MemoryJournal:
             return [self._stored[key] for key in keys[first:end]]
 
     def commit(self, changes: Sequence[Change]) -> None:
-        keyed = list(zip(require_one_change_a_key(changes), changes, strict=True))
+        keys = require_one_change_a_key(changes)
         with self._lock:
-            for key, change in keyed:
+            for key, change in zip(keys, changes, strict=True):
                 self._check(key, change)
-            for key, change in keyed:
+            for key, change in zip(keys, changes, strict=True):
                 self._apply(key, change)
 
     def _check(self, key: Key, change: Change) -> None:

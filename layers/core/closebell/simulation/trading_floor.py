@@ -171,6 +171,7 @@ class TradingFloor:
                 side=order.side,
                 cumulative_shares=order.filled_shares,
                 leaves_shares=Decimal(0) if done else order.remaining_shares,
+                spread_usd=shares * deal.half_spread_usd,
             )
         )
         if order.market is Market.CRYPTO:

@@ -42,7 +42,8 @@ class HeldShares:
 class AccountActivity:
     """One line of the account's history. Activity ids sort in the order of the history.
 
-    A fill carries `order_id`, `side`, `leaves_shares` and `cumulative_shares`; other codes carry `amount_usd`.
+    A fill carries `order_id`, `side`, `leaves_shares`, `cumulative_shares`, and what of its cost is spread; other codes carry
+    `amount_usd`. The line of its fee comes next.
     """
 
     activity_id: str
@@ -58,6 +59,7 @@ class AccountActivity:
     side: Side | None = None
     leaves_shares: Decimal = Decimal(0)
     cumulative_shares: Decimal = Decimal(0)
+    spread_usd: Decimal = Decimal(0)
 
 
 @dataclass
