@@ -192,7 +192,8 @@ class BacktestDesk:
         if may_lose or not venue.needs_nothing():
             cycle = Cycle(venue, Trigger(market=self.day.market, scheduled_at=at))
             cycle.care()
-            cycle.guard_daily_loss()
+            if may_lose:
+                cycle.guard_daily_loss()
         if venue.counts["alerts"]:
             venue.room.runs.deliver_alerts()
         venue.rest()
