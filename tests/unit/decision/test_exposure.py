@@ -53,6 +53,12 @@ def test_dust_is_value_but_neither_a_slot_nor_in_the_way() -> None:
     assert (found.gross_usd, found.slots, dict(found.blocked)) == (Decimal(3), frozenset(), {})
 
 
+def test_every_buy_that_the_broker_does_not_show_is_out_of_its_buying_power() -> None:
+    found = exposure(snapshot(), orders=[order("AAA"), order("CCC", reserved_usd=2_500), order("BBB", side=Side.SELL)])
+    assert found.buying_power_usd == 100_000 - 1_000 - 2_500
+    assert found.slots == {"AAA", "CCC"}
+
+
 def test_what_is_disputed_is_blocked_even_if_the_broker_has_none() -> None:
     assert exposure(snapshot(), positions=[position("AAA", PositionState.DISPUTED)]).blocked == {"AAA": "disputed"}
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from closebell.decision.placing import recheck, reservation_usd
+from closebell.decision.placing import forbids_sending, recheck, reservation_usd
 from closebell.decision.risk import binding
 from closebell.decision.session import decide_session
 from closebell.model.broker import Quote
@@ -23,7 +23,9 @@ def quote(price: str) -> Quote:
 
 
 def failed(view: object = None, seen: Quote | None = None, plan: TradePlan = PLAN) -> str:
-    found = binding(recheck(plan, view or desk(), PARAMETERS, seen or quote("100")))  # type: ignore[arg-type]  # a desk
+    asked = (plan, view or desk(), PARAMETERS, seen or quote("100"))
+    found = forbids_sending(*asked)  # type: ignore[arg-type]  # a desk
+    assert found == binding(recheck(*asked))  # type: ignore[arg-type]
     return found.check if found else ""
 
 
@@ -38,7 +40,9 @@ def test_a_plan_survives_a_rise_within_the_collar_and_a_small_loss_overnight() -
 def test_a_quote_outside_the_collar_or_none_at_all_forbids_it() -> None:
     assert failed(seen=quote("94.9")) == "price_collar"
     assert failed(seen=quote("105.1")) in {"price_collar", "position_weight"}
-    assert binding(recheck(PLAN, desk(), PARAMETERS, None)) is not None
+    unquoted = forbids_sending(PLAN, desk(), PARAMETERS, None)
+    assert unquoted is not None
+    assert unquoted == binding(recheck(PLAN, desk(), PARAMETERS, None))
 
 
 @pytest.mark.parametrize(
@@ -98,5 +102,7 @@ def test_nothing_keeps_us_in_a_position() -> None:
     view = desk(snapshot(venue_position("AAA")), positions=[held], sessions_held={"AAA": 5})
     plan = decide_session(inputs({"AAA": (0.0, 0.0, 0.0)}, view)).plans[0]
     assert plan.action is PlanAction.EXIT
-    assert recheck(plan, desk(NO_SNAPSHOT, is_halted=True), ParameterSet(universe=PARAMETERS.universe), None) == ()
+    nothing_known = (plan, desk(NO_SNAPSHOT, is_halted=True), ParameterSet(universe=PARAMETERS.universe), None)
+    assert recheck(*nothing_known) == ()
+    assert forbids_sending(*nothing_known) is None
     assert reservation_usd(plan, PARAMETERS) == 0

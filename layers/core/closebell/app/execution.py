@@ -134,12 +134,9 @@ class Executor:
             "filled_average_price_usd": venue.filled_average_price_usd or order.filled_average_price_usd,
         }
         state = _state_of(order, venue)
-        if order is not stored.record:
-            return self.move(stored, state, evidence, _differing(stored.record, dict(order.model_copy(update=shown))))
-        changed = _differing(order, shown)
-        if state is order.state and not changed:
+        if order is stored.record and state is order.state and not _differing(order, shown):
             return stored  # as almost always: a resting order is looked at in every cycle of its life
-        return self.move(stored, state, evidence, changed)
+        return self.move(stored, state, evidence, _differing(stored.record, dict(order.model_copy(update=shown))))
 
     def _newest_form(self, order: OrderRecord, replaced: VenueOrder) -> tuple[OrderRecord, VenueOrder]:
         """The order that took the place of one of ours, and our record in its terms: what was executed stays executed."""
