@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from closebell.decision.desk_view import DeskView
 from closebell.decision.placing import forbids_sending, recheck, reservation_usd
 from closebell.decision.risk import binding
 from closebell.decision.session import decide_session
@@ -22,10 +23,10 @@ def quote(price: str) -> Quote:
     return Quote(symbol="AAA", bid_usd=Decimal(price), ask_usd=Decimal(price), quoted_at=NOW)
 
 
-def failed(view: object = None, seen: Quote | None = None, plan: TradePlan = PLAN) -> str:
+def failed(view: DeskView | None = None, seen: Quote | None = None, plan: TradePlan = PLAN) -> str:
     asked = (plan, view or desk(), PARAMETERS, seen or quote("100"))
-    found = forbids_sending(*asked)  # type: ignore[arg-type]  # a desk
-    assert found == binding(recheck(*asked))  # type: ignore[arg-type]
+    found = forbids_sending(*asked)
+    assert found == binding(recheck(*asked))
     return found.check if found else ""
 
 
@@ -57,7 +58,7 @@ def test_a_quote_outside_the_collar_or_none_at_all_forbids_it() -> None:
         (desk(snapshot(broker_account=account(buying_power_usd=100))), "buying_power"),
     ],
 )
-def test_fresh_truth_forbids_it(view: object, check: str) -> None:
+def test_fresh_truth_forbids_it(view: DeskView, check: str) -> None:
     assert failed(view) == check
 
 
