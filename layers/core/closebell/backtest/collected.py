@@ -166,14 +166,14 @@ def _round_trips(desk: BacktestDesk) -> Iterator[_RoundTrip]:
         if activity.symbol is not None:
             by_symbol[activity.symbol].append(activity)
     for symbol, activities in by_symbol.items():
-        held, costs = ZERO, _Costs(ZERO, ZERO, ZERO)
+        held, costs = ZERO, NO_COSTS
         for activity, following in zip_longest(activities, activities[1:]):
             held += _change_shares(activity)
             costs = costs.with_line(activity)
             is_charged_next = following is not None and following.code in FEE_CODES and following.order_id == activity.order_id
             if activity.code in (FILL_CODE, *FEE_CODES) and not held and not is_charged_next:
                 yield _RoundTrip(symbol, activity.at, *costs)
-                costs = _Costs(ZERO, ZERO, ZERO)
+                costs = NO_COSTS
 
 
 class _Costs(NamedTuple):
@@ -192,6 +192,9 @@ class _Costs(NamedTuple):
             in_coins_usd = (-line.quantity_shares * (line.price_usd or ZERO)).quantize(NINE_PLACES)
         charged_usd = in_coins_usd - line.amount_usd
         return _Costs(self.spread_usd, self.commission_usd + charged_usd, self.in_coins_usd + in_coins_usd)
+
+
+NO_COSTS = _Costs(ZERO, ZERO, ZERO)
 
 
 def _change_shares(line: AccountActivity) -> Decimal:
@@ -224,11 +227,11 @@ def _equity_rows(desk: BacktestDesk) -> Iterator[EquityRow]:
 
 
 def _costs_by_session(desk: BacktestDesk) -> dict[date, Decimal]:
-    """What orders paid in spread and commission, by the session of their last execution."""
+    """What executions cost in spread and commission, by their session."""
     costs: defaultdict[date, Decimal] = defaultdict(Decimal)
-    for order in desk.exchange.floor.orders.orders.values():
-        if order.filled_shares:
-            costs[order.market.date_of(order.filled_at or order.updated_at)] += order.spread_paid_usd + order.commission_usd
+    for line in desk.exchange.floor.book.activities:
+        paid = NO_COSTS.with_line(line)
+        costs[line.day] += paid.spread_usd + paid.commission_usd
     return dict(costs)
 
 
