@@ -20,7 +20,7 @@ from closebell.app.evidence import judged
 from closebell.backtest.run import Costs, run_backtest
 from closebell.decision.board import SessionInputs
 from closebell.decision.desk_view import DeskView
-from closebell.decision.session import plan_session
+from closebell.decision.session import decide_session
 from closebell.model.broker import Account, BrokerSnapshot
 from closebell.model.instruments import Instrument, Market
 from closebell.model.panel import FIELDS, BarPanel
@@ -116,7 +116,7 @@ def talib_panel(bars: Bars) -> Ending:
 
 
 def one_day(bars: Bars) -> Ending:
-    """One evening's decision with every strategy, from bars in memory to plans, on a desk without positions."""
+    """One evening's decision with every strategy, from bars in memory to every decision, on a desk that holds nothing."""
     parameters, panel = ParameterSet(universe=universe(bars.symbols), regime_symbol=bars.symbols[0]), panel_of(bars)
     ended = bars.days[-1].astype(object)
     evidence = judged(panel, Market.US_EQUITY, parameters, ended, None, {}, ())
@@ -130,13 +130,13 @@ def one_day(bars: Bars) -> Ending:
         as_of=at, snapshot=snapshot, positions=(), live_orders=(), counters=None, sessions_held={}, sectors=parameters.sectors,
         is_halted=False,
     )
-    planned = plan_session(
+    decided = decide_session(
         SessionInputs(
             panel=evidence.universe, problems=evidence.problems, scores=evidence.scores, regime=evidence.regime, desk=view,
             parameters=parameters, market=Market.US_EQUITY, session=ended, next_session=ended,
         )
     )
-    return Ending(len(planned.plans), float(CASH_USD))
+    return Ending(len(decided.plans), float(CASH_USD))
 
 
 CASES = {"sma": sma, "all": every_strategy, "indicators": indicator_panel, "talib": talib_panel, "day": one_day}

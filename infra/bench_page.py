@@ -18,7 +18,7 @@ The rule: the moving averages of 20 and 50 sessions, long while the fast one is 
 
 - **closebell, sma**: `closebell backtest` with that one strategy, at most 20 positions of 5 %. It is the deployed desk: orders
   with ids, stops at the exchange, a reconciliation after everything that can have changed something, books, every risk check, a
-  record of each step. Its trades are not the peers' trades: what fits the limits is bought, the best first, and a stop rests.
+  record of each outcome. Its trades are not the peers' trades: what fits the limits is bought, the best first, and a stop rests.
 - **closebell, all**: five strategies, the vote, the regime and all limits, as configured by default.
 - **vectorbt**: `Portfolio.from_signals`, one account, 5 000 USD a position. **bt**: equal weights of 20, at the close; its trades
   are transactions. **backtesting.py**: one run and one account a symbol; it knows no portfolio.

@@ -86,7 +86,7 @@ def decide_500_symbols() -> None:
     from closebell.adapters.system_clock import SystemClock
     from closebell.app.control import store_parameters
     from closebell.app.evidence import MarketEvidence
-    from closebell.app.generate_signals import ArchivedDecisions, GenerateSignals
+    from closebell.app.generate_signals import GenerateSignals
     from closebell.app.runs import RunLog
     from closebell.model.broker import Account, BrokerSnapshot
     from closebell.model.instruments import Instrument, Market
@@ -121,7 +121,7 @@ def decide_500_symbols() -> None:
             origin = f"http://127.0.0.1:{int(server.stdout.readline())}"
             decide = GenerateSignals(
                 RunLog("generate_signals", "profile", journal, SystemClock(), Quiet()), journal,
-                ArchivedDecisions(MemoryArchive()),
+                MemoryArchive(),
                 MarketEvidence(
                     AlpacaMarketData("key", "secret", origin), CboeVolatilityIndex(f"{origin}/VIX_History.csv", 5.0)
                 ),

@@ -11,7 +11,7 @@ from closebell.adapters.cron import CronFirings
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.app.control import store_parameters
 from closebell.app.evidence import MarketEvidence
-from closebell.app.generate_signals import ArchivedDecisions, GenerateSignals
+from closebell.app.generate_signals import GenerateSignals
 from closebell.app.review_performance import ReviewPerformance
 from closebell.app.runs import RunLog
 from closebell.app.send_newsletter import SendNewsletter
@@ -106,7 +106,7 @@ class Evening:
         return GenerateSignals(
             self._log("generate_signals"),
             self.journal,
-            ArchivedDecisions(self.archive),
+            self.archive,
             MarketEvidence(self.data, self.data),
             self.data,
             ExchangeCalendar(),

@@ -1,6 +1,7 @@
 """A decision for every symbol, plans for the next session, and twice is once."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from closebell.app.desk import read_in_batches
 from closebell.app.explain import find_decisions
 from closebell.decision.board import SessionInputs
-from closebell.decision.session import SessionPlans, plan_session
+from closebell.decision.session import SessionDecisions, decide_session
 from closebell.model.decision import Decision, Outcome, PlanSet, TradePlan
 from closebell.model.errors import BrokerUnavailable, DataError
 from closebell.model.instruments import Market
@@ -74,14 +75,15 @@ def test_more_plans_than_one_transaction_takes_are_written_by_a_run_that_is_kill
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     evening = Evening()
-    planned = plan_session
+    decides = decide_session
 
-    def many(inputs: SessionInputs) -> SessionPlans:
-        (first, *_) = planned(inputs).plans
+    def many(inputs: SessionInputs) -> SessionDecisions:
+        made = decides(inputs)
+        first = made.plans[0]
         ids = [f"{first.plan_id}-{number:03d}" for number in range(150)]
-        return SessionPlans(tuple(first.model_copy(update={"plan_id": name}) for name in ids), 150, 0)
+        return replace(made, plans=tuple(first.model_copy(update={"plan_id": name}) for name in ids))
 
-    monkeypatch.setattr("closebell.app.generate_signals.plan_session", many)
+    monkeypatch.setattr("closebell.app.generate_signals.decide_session", many)
     whole = evening.journal.commit
 
     def killed(changes: Sequence[Change]) -> None:
@@ -116,7 +118,8 @@ def test_a_symbol_with_a_wrong_bar_is_skipped_and_says_why(field: str, row: int,
 
 def test_a_symbol_that_vanished_is_skipped_and_the_others_go_on() -> None:
     evening = Evening(universe=(*SYMBOLS, "GONE"))
-    evening.generate_signals()(evening.trigger("16:20"))
+    run = evening.generate_signals()(evening.trigger("16:20"))
+    assert (run.counts["decisions"], run.counts["skipped"]) == (7, 1)
     assert decided(evening)["GONE"].outcome is Outcome.SKIPPED
     assert plans(evening)
 

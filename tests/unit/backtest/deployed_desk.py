@@ -4,7 +4,7 @@ It is slow and leaves nothing out: what `BacktestDesk` leaves out may change not
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 
 from closebell.app.generate_signals import GenerateSignals
@@ -14,13 +14,12 @@ from closebell.app.review_performance import ReviewPerformance
 from closebell.app.runs import RunLog
 from closebell.app.trading_room import TradingRoom
 from closebell.backtest.engine import BacktestDesk, ExchangeClock
-from closebell.model.decision_document import DecisionDocument
 from closebell.model.instruments import Market, SessionHours
 from closebell.model.operations import NewsItem, RunRecord, Trigger
-from closebell.model.panel import BarPanel
 from closebell.simulation.bar_market import BarMarket
 from closebell.simulation.exchange import Exchange
 from closebell.simulation.market import PriceBand
+from closebell.simulation.memory_archive import MemoryArchive
 from closebell.simulation.simulated_broker import SimulatedBroker
 
 BY_SESSION, BY_MARKET = ("PLAN", "ORDER", "FILL", "DENIAL"), ("TRADE", "EQUITY")
@@ -44,13 +43,6 @@ class NoNews:
 
     def headlines(self, symbols: Sequence[str], since: datetime) -> list[NewsItem]:
         return []
-
-
-class PlansOnly:
-    """Implements `DecisionKeeper`: the plans say what was done and why; why the rest was not done is not written down."""
-
-    def keep(self, panel: BarPanel, document: Callable[[], DecisionDocument]) -> str:
-        return "not kept"
 
 
 class UnsearchedMarket(BarMarket):
@@ -80,7 +72,7 @@ class DeployedDesk(BacktestDesk):
         self._reconcile = Reconcile(TradingRoom(log("reconcile"), broker, "paper"))
         self._review_performance = ReviewPerformance(log("review_performance"), self.journal, calendar)
         self._generate_signals = GenerateSignals(
-            log("generate_signals"), self.journal, PlansOnly(), self._evidence, NoNews(), calendar, "backtest"
+            log("generate_signals"), self.journal, MemoryArchive(), self._evidence, NoNews(), calendar, "backtest"
         )
         self._look(self.day.at(eve, self.day.puts_up_at))
         self._plan_after(eve)
@@ -88,7 +80,7 @@ class DeployedDesk(BacktestDesk):
     def _place(self, session: date) -> None:
         self._run(self._place_orders, self.day.at(session, self.day.places_at))
 
-    def _look(self, at: datetime) -> None:
+    def _look(self, at: datetime, *, reads: bool = True) -> None:
         self._run(self._reconcile, at)
 
     def _review(self, session: date) -> None:
@@ -97,12 +89,12 @@ class DeployedDesk(BacktestDesk):
     def _plan_after(self, session: date) -> None:
         self._run(self._generate_signals, self.day.at(session, self.day.decides_at))
 
-    def _instants_to_look_at(self, session: date) -> Iterator[datetime]:
+    def _watch(self, session: date) -> None:
         day = self.day
         at, closing = day.at(session, day.looks_from), day.at(session, day.last_look_before_review)
         while at <= day.at(session, day.looks_until):
             self._sell_out(at)
-            yield at
+            self._look(at)
             if at == closing:
                 self._review(session)
             at += day.looks_every

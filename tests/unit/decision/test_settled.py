@@ -42,7 +42,7 @@ HELD = st.dictionaries(
 def test_a_desk_that_is_settled_plans_nothing(votes: list[tuple[float, ...]], held: Held, positions_count_max: int) -> None:
     found = evening(votes, held, positions_count_max)
     if is_settled(found):
-        assert plan_session(found).plans == decide_session(found).plans == ()
+        assert plan_session(found) == decide_session(found).plans == ()
 
 
 def test_a_full_desk_is_settled_until_one_of_its_positions_is_due() -> None:
@@ -51,7 +51,7 @@ def test_a_full_desk_is_settled_until_one_of_its_positions_is_due() -> None:
     assert not is_settled(evening([BUY] * 6, kept, 3)), "there is room for one more"
     assert not is_settled(evening([SELL] * 6, kept, 2)), "a sale is due"
     late = kept | {"AAA": (PositionState.PROTECTED, 5)}
-    assert [plan.action for plan in plan_session(evening([BUY] * 6, late, 2)).plans] == [PlanAction.EXIT]
+    assert [plan.action for plan in plan_session(evening([BUY] * 6, late, 2))] == [PlanAction.EXIT]
     assert not is_settled(evening([BUY] * 6, late, 2))
 
 

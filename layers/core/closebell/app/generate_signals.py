@@ -9,24 +9,22 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from operator import attrgetter
-from typing import Protocol
 
 from closebell.app.desk import Desk, load_desk, read_in_batches
 from closebell.app.evidence import Evidence, EvidenceReader, SessionPair
 from closebell.app.runs import RunLog, RunOutcome
 from closebell.decision.board import SessionInputs
 from closebell.decision.desk_view import DeskView
-from closebell.decision.session import SessionPlans, decide_session, plan_session
-from closebell.model.decision import PlanAction, PlanSet, TradePlan
+from closebell.decision.session import SessionDecisions, decide_session
+from closebell.model.decision import Outcome, PlanAction, PlanSet, TradePlan
 from closebell.model.decision_document import DecisionDocument
 from closebell.model.errors import DataError
 from closebell.model.instruments import Market
 from closebell.model.operations import NewsItem, RunRecord, Trigger
-from closebell.model.panel import BarPanel
 from closebell.ports.journal import CHANGES_MAX, Change, Create, Journal, Replace
 from closebell.ports.market_data import Calendar, News
 from closebell.ports.operations import Archive
@@ -37,36 +35,13 @@ CALENDAR_DAYS_A_SESSION = 1.6
 NEWS_SYMBOLS_COUNT_MAX = 20
 
 
-class DecisionKeeper(Protocol):
-    """Where a session's decisions and their inputs are kept."""
-
-    def keep(self, panel: BarPanel, document: Callable[[], DecisionDocument]) -> str:
-        """Keep the document, which is made when it is asked for, and its bars; returns the document's name."""
-
-
-@dataclass(frozen=True)
-class ArchivedDecisions:
-    """Implements `DecisionKeeper` over the archive. Raises StoreUnavailable, JournalConflict."""
-
-    archive: Archive
-
-    def keep(self, panel: BarPanel, document: Callable[[], DecisionDocument]) -> str:
-        made = document()
-        content = made.model_dump_json().encode()
-        place = archive_place(made.market, made.session, made.input_sha256)
-        name = f"decisions/{place}-{hashlib.sha256(content).hexdigest()[:12]}.json"
-        self.archive.put(made.bars_archive, panel.to_npz(), "application/octet-stream")
-        self.archive.put(name, content, "application/json")
-        return name
-
-
 @dataclass(frozen=True)
 class GenerateSignals:
     """The use case."""
 
     runs: RunLog
     journal: Journal
-    decisions: DecisionKeeper
+    archive: Archive
     evidence: EvidenceReader
     news: News
     calendar: Calendar
@@ -89,20 +64,20 @@ class GenerateSignals:
             return RunOutcome(f"the plans for {pair.following.session} stand already")
         evidence = self.evidence.read(market, desk.parameters, pair)
         inputs = session_inputs(evidence, desk, market, pair)
-        planned = plan_session(inputs)
-        plan_set = self._keep(inputs, pair, desk, evidence, planned)
+        decided = decide_session(inputs)
+        plan_set = self._keep(inputs, pair, desk, evidence, decided)
         counts = {
-            "decisions": planned.considered_count,
-            "plans": len(planned.plans),
-            "entries": sum(plan.action is PlanAction.ENTER for plan in planned.plans),
-            "skipped": planned.skipped_count,
+            "decisions": len(decided.decisions),
+            "plans": len(decided.plans),
+            "entries": sum(plan.action is PlanAction.ENTER for plan in decided.plans),
+            "skipped": sum(decision.outcome is Outcome.SKIPPED for decision in decided.decisions),
         }
         regime = evidence.regime
         text = f"{regime.trend} market, {regime.volatility} volatility: {counts['plans']} plans for {pair.following.session}"
         return RunOutcome(text, counts, plan_set.input_sha256)
 
-    def _headlines(self, planned: SessionPlans, since: datetime) -> tuple[NewsItem, ...]:
-        symbols = [plan.symbol for plan in planned.plans][:NEWS_SYMBOLS_COUNT_MAX]
+    def _headlines(self, plans: Sequence[TradePlan], since: datetime) -> tuple[NewsItem, ...]:
+        symbols = [plan.symbol for plan in plans][:NEWS_SYMBOLS_COUNT_MAX]
         if not symbols:
             return ()
         try:
@@ -111,36 +86,37 @@ class GenerateSignals:
             return ()
 
     def _keep(
-        self, inputs: SessionInputs, pair: SessionPair, desk: Desk, evidence: Evidence, planned: SessionPlans
+        self, inputs: SessionInputs, pair: SessionPair, desk: Desk, evidence: Evidence, decided: SessionDecisions
     ) -> PlanSet:
         """Archive inputs and decisions, then commit plans and header together."""
         market, fingerprint = inputs.market, evidence.sha256(desk.parameters)
-
-        def document() -> DecisionDocument:
-            return DecisionDocument(
-                market=market,
-                session=inputs.session,
-                next_session=inputs.next_session,
-                as_of=pair.ended.closes_at,
-                code_version=self.code_version,
-                input_sha256=fingerprint,
-                bars_archive=f"inputs/{archive_place(market, inputs.session, fingerprint)}.npz",
-                parameters=desk.parameters,
-                regime=evidence.regime,
-                volatility_index_closes=evidence.volatility_closes,
-                reported_splits={symbol: dict(ratios) for symbol, ratios in evidence.splits.items()},
-                snapshot=inputs.desk.snapshot,
-                positions=inputs.desk.positions,
-                live_orders=tuple(stored.record for stored in desk.orders.values()),
-                counters=inputs.desk.counters,
-                is_halted=desk.is_halted,
-                sessions_held=dict(inputs.desk.sessions_held),
-                decisions=decide_session(inputs).decisions,
-                news=self._headlines(planned, pair.ended.opens_at),
-                notes=evidence.notes,
-            )
-
-        name = self.decisions.keep(evidence.panel, document)
+        place = archive_place(market, inputs.session, fingerprint)
+        document = DecisionDocument(
+            market=market,
+            session=inputs.session,
+            next_session=inputs.next_session,
+            as_of=pair.ended.closes_at,
+            code_version=self.code_version,
+            input_sha256=fingerprint,
+            bars_archive=f"inputs/{place}.npz",
+            parameters=desk.parameters,
+            regime=evidence.regime,
+            volatility_index_closes=evidence.volatility_closes,
+            reported_splits={symbol: dict(ratios) for symbol, ratios in evidence.splits.items()},
+            snapshot=inputs.desk.snapshot,
+            positions=inputs.desk.positions,
+            live_orders=tuple(stored.record for stored in desk.orders.values()),
+            counters=inputs.desk.counters,
+            is_halted=desk.is_halted,
+            sessions_held=dict(inputs.desk.sessions_held),
+            decisions=decided.decisions,
+            news=self._headlines(decided.plans, pair.ended.opens_at),
+            notes=evidence.notes,
+        )
+        content = document.model_dump_json().encode()
+        name = f"decisions/{place}-{hashlib.sha256(content).hexdigest()[:12]}.json"
+        self.archive.put(document.bars_archive, evidence.panel.to_npz(), "application/octet-stream")
+        self.archive.put(name, content, "application/json")
         plan_set = PlanSet(
             market=market,
             session=inputs.next_session,
@@ -149,11 +125,11 @@ class GenerateSignals:
             code_version=self.code_version,
             parameters_version_count=desk.parameters.version_count,
             input_sha256=fingerprint,
-            plan_ids=tuple(plan.plan_id for plan in planned.plans),
-            decisions_count=planned.considered_count,
+            plan_ids=tuple(plan.plan_id for plan in decided.plans),
+            decisions_count=len(decided.decisions),
             decisions_archive=name,
         )
-        *batches, last = self._batches(planned.plans)
+        *batches, last = self._batches(decided.plans)
         for batch in batches:
             self.journal.commit(batch)
         self.journal.commit([*last, Create(plan_set)])

@@ -129,11 +129,11 @@ class Morning:
             order = entry_order(plan, self.parameters, self.sync.desk_name, self.sync.clock)
             is_known = self.journal.read(order.key, OrderRecord) is not None
             if not is_known:
-                now, quote = self._halted_or_not(view), quotes.get(plan.symbol)
-                failed = forbids_sending(plan, now, self.parameters, quote)
-                if plan.symbol in frozen or failed is not None:
-                    checks = recheck(plan, now, self.parameters, quote)
-                    self._deny(plan, checks, FROZEN if plan.symbol in frozen or failed is None else _why(failed))
+                fresh, quote = self._with_halt(view), quotes.get(plan.symbol)
+                failed = forbids_sending(plan, fresh, self.parameters, quote)
+                reason = FROZEN if plan.symbol in frozen else _why(failed) if failed else ""
+                if reason:
+                    self._deny(plan, recheck(plan, fresh, self.parameters, quote), reason)
                     continue
             if self._is_rationed or not (is_known or self.sync.room.allows_entry):
                 self._deny(plan, (), "rate budget: the requests that the broker still takes are kept for exits and stops")
@@ -161,7 +161,7 @@ class Morning:
         counted = counters.model_copy(update={"orders_count": counters.orders_count + 1})
         return replace(view, live_orders=(*view.live_orders, placed), counters=counted)
 
-    def _halted_or_not(self, view: DeskView) -> DeskView:
+    def _with_halt(self, view: DeskView) -> DeskView:
         """The view with the halt switch read anew: after a halt no entry leaves."""
         halt = read_halt(self.journal)
         return replace(view, is_halted=halt is not None and halt.record.is_halted)

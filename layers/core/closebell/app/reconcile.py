@@ -302,7 +302,7 @@ class Cycle:
 
     def guard_daily_loss(self) -> None:
         """Halt when the day's loss reaches its limit; what the owner took out is no loss."""
-        loss, limit = self.sync.day_loss_frac(self.market), self.sync.desk.parameters.limits.daily_loss_frac_max
+        loss, limit = self.sync.snapshot(self.market).day_loss_frac, self.sync.desk.parameters.limits.daily_loss_frac_max
         if loss >= limit:
             reason = f"equity is {loss:.2%} below the day's start, the limit is {limit:.2%}"
             self.sync.counts["alerts"] += halt_desk(self.sync.room.runs.journal, reason, "reconcile", self.sync.now)

@@ -68,8 +68,8 @@ class Standing(ABC):
         """The broker's position after everything that was asked of it in this run."""
 
     @abstractmethod
-    def snapshot(self, market: Market) -> BrokerSnapshot:
-        """What the broker shows as the record from which exposure is computed."""
+    def transfers_usd(self) -> Decimal:
+        """What the owner paid in, less what was taken out, since the close that the broker's `last_equity` is of."""
 
     @property
     def now(self) -> datetime:
@@ -105,9 +105,16 @@ class Standing(ABC):
             is_halted=self.desk.is_halted,
         )
 
-    def day_loss_frac(self, market: Market) -> Decimal:
-        """What the account has lost since the last close."""
-        return self.snapshot(market).day_loss_frac
+    def snapshot(self, market: Market) -> BrokerSnapshot:
+        """What the broker shows as the record from which exposure is computed."""
+        return BrokerSnapshot(
+            as_of=self.now,
+            session=market.date_of(self.now),
+            account=self.reading.account,
+            positions=self.reading.positions,
+            open_orders=self.reading.open_orders,
+            transfers_usd=self.transfers_usd(),
+        )
 
     def unbooked_shares(self, order: OrderRecord) -> Decimal:
         """What the broker executed of an order, as last shown, and our ledger does not have yet."""

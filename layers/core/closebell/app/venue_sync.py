@@ -14,7 +14,7 @@ from closebell.app.standing import Standing
 from closebell.app.trading_room import TradingRoom
 from closebell.app.venue_reading import VenueReading, lacks_positions, read_venue
 from closebell.decision.placing import forbids_sending
-from closebell.model.broker import BrokerSnapshot, MarketClock, Side, VenueOrder, VenuePosition
+from closebell.model.broker import MarketClock, Side, VenueOrder, VenuePosition
 from closebell.model.decision import TradePlan
 from closebell.model.errors import BrokerKeyRefused, BrokerUnavailable
 from closebell.model.instruments import Market
@@ -61,16 +61,6 @@ class VenueSync(Standing):
     def reading(self) -> VenueReading:
         return self._reading
 
-    def snapshot(self, market: Market) -> BrokerSnapshot:
-        return BrokerSnapshot(
-            as_of=self.now,
-            session=market.date_of(self.now),
-            account=self.reading.account,
-            positions=self.reading.positions,
-            open_orders=self.reading.open_orders,
-            transfers_usd=self._transfers_usd(),
-        )
-
     def _may_repeat(self, order: OrderRecord) -> bool:
         """Whether an entry in doubt passes every check of its first sending, on this reading and with a quote of now.
 
@@ -88,8 +78,7 @@ class VenueSync(Standing):
         view = self.view(order.market, order.session, order.client_order_id)
         return forbids_sending(planned.record, view, self.desk.parameters, quotes.get(order.symbol)) is None
 
-    def _transfers_usd(self) -> Decimal:
-        """What was paid in, less what was taken out, since the close that the broker's `last_equity` is of."""
+    def transfers_usd(self) -> Decimal:
         cursor = self.keeper.cursor
         if cursor is None or not cursor.record.transfers:
             return Decimal(0)

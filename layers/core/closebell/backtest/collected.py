@@ -24,17 +24,36 @@ from closebell.simulation.venue_account import NINE_PLACES, AccountActivity
 from closebell.simulation.venue_orders import ExchangeOrder
 
 ZERO = Decimal(0)
-FILL_CODE, FEE_CODES = "FILL", ("FEE", "CFEE")
+FEE_CODES = ("FEE", "CFEE")
+
+
+class _Costs(NamedTuple):
+    """What executions have cost (USD). Of the commission `in_coins_usd` was taken in what was bought."""
+
+    spread_usd: Decimal
+    commission_usd: Decimal
+    in_coins_usd: Decimal
+
+    def with_line(self, line: AccountActivity) -> "_Costs":
+        """With one more line of the account's history: an execution or its fee."""
+        if line.code not in FEE_CODES:
+            return self._replace(spread_usd=self.spread_usd + line.spread_usd)
+        in_coins_usd = ZERO
+        if line.quantity_shares:
+            in_coins_usd = (-line.quantity_shares * (line.price_usd or ZERO)).quantize(NINE_PLACES)
+        charged_usd = in_coins_usd - line.amount_usd
+        return _Costs(self.spread_usd, self.commission_usd + charged_usd, self.in_coins_usd + in_coins_usd)
+
+
+NO_COSTS = _Costs(ZERO, ZERO, ZERO)
 
 
 class _RoundTrip(NamedTuple):
-    """What the exchange executed in a symbol from flat to flat. Of the commission `in_coins_usd` was taken in what was bought."""
+    """What the exchange executed in a symbol from flat to flat."""
 
     symbol: str
     closed_at: datetime
-    spread_cost_usd: Decimal
-    commission_usd: Decimal
-    in_coins_usd: Decimal
+    costs: _Costs
 
 
 def collect(desk: BacktestDesk, evidence: KnownEvidence, warnings: Sequence[str]) -> BacktestRecords:
@@ -98,7 +117,7 @@ def _order_row(order: ExchangeOrder) -> OrderRow:
 
 
 def _trade_rows(desk: BacktestDesk, evidence: KnownEvidence) -> list[TradeRow]:
-    costs = {(trip.symbol, trip.closed_at): trip for trip in _round_trips(desk)}
+    costs = {(trip.symbol, trip.closed_at): trip.costs for trip in _round_trips(desk)}
     place = {session: number for number, session in enumerate(desk.sessions)}
     stored = desk.journal.query("journal", f"TRADE#{desk.day.market}")
     trades = [item.record for item in stored if isinstance(item.record, Trade)]
@@ -106,17 +125,17 @@ def _trade_rows(desk: BacktestDesk, evidence: KnownEvidence) -> list[TradeRow]:
         raise BooksDisagree(f"the ledger has {len(trades)} round trips, the exchange executed {len(costs)}")
     rows = []
     for trade in sorted(trades, key=lambda trade: (trade.closed_at, trade.symbol)):
-        trip = costs[trade.symbol, trade.closed_at]
-        rows.append(_trade_row(desk, evidence, trade, trip, place[trade.closed_session] - place[trade.opened_session]))
+        paid = costs[trade.symbol, trade.closed_at]
+        rows.append(_trade_row(desk, evidence, trade, paid, place[trade.closed_session] - place[trade.opened_session]))
     return rows
 
 
 def _trade_row(
-    desk: BacktestDesk, evidence: KnownEvidence, trade: Trade, trip: _RoundTrip, held_sessions: int
+    desk: BacktestDesk, evidence: KnownEvidence, trade: Trade, costs: _Costs, held_sessions: int
 ) -> TradeRow:
     plan = _plan_of(desk, trade)
     regime = evidence.regime_after(plan.decided_session)
-    pnl = trade.pnl_usd - (trip.commission_usd - trip.in_coins_usd)  # coins that were not received are missing in what was sold
+    pnl = trade.pnl_usd - (costs.commission_usd - costs.in_coins_usd)  # coins that were not received are missing in what was sold
     at_risk = trade.entry_price_usd * (plan.stop_loss_frac or ZERO) * trade.quantity_shares
     return TradeRow(
         trade_id=trade.trade_id,
@@ -131,9 +150,9 @@ def _trade_row(
         quantity_shares=trade.quantity_shares,
         entry_price_usd=trade.entry_price_usd,
         exit_price_usd=trade.exit_price_usd,
-        gross_pnl_usd=trade.pnl_usd + trip.in_coins_usd + trip.spread_cost_usd,
-        spread_cost_usd=trip.spread_cost_usd,
-        commission_usd=trip.commission_usd,
+        gross_pnl_usd=trade.pnl_usd + costs.in_coins_usd + costs.spread_usd,
+        spread_cost_usd=costs.spread_usd,
+        commission_usd=costs.commission_usd,
         pnl_usd=pnl,
         return_frac=pnl / (trade.entry_price_usd * trade.quantity_shares),
         r_multiple_ratio=pnl / at_risk if at_risk else None,
@@ -171,30 +190,9 @@ def _round_trips(desk: BacktestDesk) -> Iterator[_RoundTrip]:
             held += _change_shares(activity)
             costs = costs.with_line(activity)
             is_charged_next = following is not None and following.code in FEE_CODES and following.order_id == activity.order_id
-            if activity.code in (FILL_CODE, *FEE_CODES) and not held and not is_charged_next:
-                yield _RoundTrip(symbol, activity.at, *costs)
+            if activity.code in ("FILL", *FEE_CODES) and not held and not is_charged_next:
+                yield _RoundTrip(symbol, activity.at, costs)
                 costs = NO_COSTS
-
-
-class _Costs(NamedTuple):
-    """What the executions of a round trip have cost so far (USD)."""
-
-    spread_usd: Decimal
-    commission_usd: Decimal
-    in_coins_usd: Decimal
-
-    def with_line(self, line: AccountActivity) -> "_Costs":
-        """With one more line of the account's history: an execution or its fee."""
-        if line.code not in FEE_CODES:
-            return self._replace(spread_usd=self.spread_usd + line.spread_usd)
-        in_coins_usd = ZERO
-        if line.quantity_shares:
-            in_coins_usd = (-line.quantity_shares * (line.price_usd or ZERO)).quantize(NINE_PLACES)
-        charged_usd = in_coins_usd - line.amount_usd
-        return _Costs(self.spread_usd, self.commission_usd + charged_usd, self.in_coins_usd + in_coins_usd)
-
-
-NO_COSTS = _Costs(ZERO, ZERO, ZERO)
 
 
 def _change_shares(line: AccountActivity) -> Decimal:

@@ -138,7 +138,6 @@ class BacktestDesk:
         """Put the desk up after the session before the first: look at the exchange once, decide."""
         self.exchange = Exchange(self.market, self.day.at(eve, self.day.reviews_at), self._options)
         runs = RunLog("backtest", "backtest", self.journal, ExchangeClock(self.exchange), self.alerts)
-        self._reads_from = self.exchange.now
         self.venue = FollowedVenue(self.exchange, self.day.market, self.parameters, runs)
         self._look(self.day.at(eve, self.day.puts_up_at))
         self._plan_after(eve)
@@ -146,8 +145,7 @@ class BacktestDesk:
     def _trade_session(self, session: date) -> None:
         self._resume(self.day.at(session, self.day.resumes_at))
         self._place(session)
-        for at in self._instants_to_look_at(session):
-            self._look(at)
+        self._watch(session)
         self._sell_out(self.day.at(session, self.day.sells_out_at))
 
     def _plan_after(self, session: date) -> None:
@@ -159,7 +157,7 @@ class BacktestDesk:
             self._plans = ()
             return
         inputs = session_inputs(evidence, self.venue.desk_as_read(), self.day.market, pair)
-        self._plans = plan_session(inputs).plans
+        self._plans = plan_session(inputs)
         for plan in self._plans:
             self.journal.commit([Create(plan)])
         if self.decisions is not None:
@@ -182,11 +180,11 @@ class BacktestDesk:
         morning.exit([plan for plan in self._plans if plan.action is PlanAction.EXIT])
         morning.enter([plan for plan in self._plans if plan.action is PlanAction.ENTER])
 
-    def _look(self, at: datetime) -> None:
-        """Reconcile: what has happened is booked, what has to be done about it is done."""
+    def _look(self, at: datetime, *, reads: bool = True) -> None:
+        """Reconcile: what has happened is booked, what has to be done about it is done. `reads`: the account, to go by later."""
         self._advance(at)
         venue = self.venue
-        venue.follow(reads=at >= self._reads_from)
+        venue.follow(reads=reads)
         venue.settle()
         may_lose = self._may_lose_too_much(self.day.market.date_of(at))
         if may_lose or not venue.needs_nothing():
@@ -212,10 +210,10 @@ class BacktestDesk:
         self.journal.commit([Create(equity)])
         self._equity = equity
 
-    def _instants_to_look_at(self, session: date) -> Iterator[datetime]:
-        """The schedule's instants at which something can be found; the review takes place on its way, after the close."""
+    def _watch(self, session: date) -> None:
+        """Look at the schedule's instants at which something can be found; review on the way, after the close."""
         every, until = self.day.looks_every, self.day.at(session, self.day.looks_until)
-        closing = self._reads_from = self.day.at(session, self.day.last_look_before_review)
+        closing = self.day.at(session, self.day.last_look_before_review)
         prints = self.market.print_instants(session)
         at = self.day.at(session, self.day.looks_from)
         while at <= until:
@@ -223,14 +221,14 @@ class BacktestDesk:
             self._advance(at)
             if at == closing or self._must_look(session):
                 self._seen_count = self.exchange.floor.changes_count
-                yield at
+                self._look(at, reads=at >= closing)
             if at == closing:
                 self._review(session)
-            is_settled = not (self._has_changed or self.exchange.has_pending or self.venue.has_work_left)
+            is_calm = not (self._has_changed or self.exchange.has_pending or self.venue.has_work_left)
             at += every
-            if is_settled and at > closing:
+            if is_calm and at > closing:
                 return
-            if is_settled:
+            if is_calm:
                 at = closing if self._is_quiet(session) else min(max(at, _next_tick(prints, at, every)), closing)
 
     def _is_quiet(self, session: date) -> bool:

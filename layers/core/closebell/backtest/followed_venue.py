@@ -25,7 +25,6 @@ from closebell.app.venue_reading import VenueReading
 from closebell.books.ledger import Booking
 from closebell.model.books import Fill, Position, PositionState, Trade
 from closebell.model.broker import (
-    BrokerSnapshot,
     CashActivity,
     MarketClock,
     OrderClass,
@@ -221,17 +220,8 @@ class FollowedVenue(Standing):
     def venue_position(self, symbol: str) -> VenuePosition | None:
         return self._venue.position(symbol)
 
-    def snapshot(self, market: Market) -> BrokerSnapshot:
-        return BrokerSnapshot(
-            as_of=self.now,
-            session=market.date_of(self.now),
-            account=self.reading.account,
-            positions=self.reading.positions,
-            open_orders=self.reading.open_orders,
-        )
-
-    def day_loss_frac(self, market: Market) -> Decimal:
-        return self._venue.account().day_loss_frac()
+    def transfers_usd(self) -> Decimal:
+        return Decimal(0)
 
     def attended_symbols(self) -> Sequence[str]:
         """Those of which something was stirred or is under way, and those that no group of orders at the exchange watches."""

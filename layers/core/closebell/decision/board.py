@@ -131,12 +131,6 @@ class Board:
             return ""
         return self.inputs.problems.get(symbol) or f"no price for {self.inputs.session}"
 
-    def skipped_count(self, held: Collection[str]) -> int:
-        """How many symbols of the universe cannot be judged and are not held."""
-        columns = [self.universe.columns[symbol] for symbol in held if symbol in self.universe.columns]
-        unheld_count = len(self.universe.sectors) - sum(symbol in self.universe.sectors for symbol in held)
-        return unheld_count - int(np.count_nonzero(self.is_usable)) + int(np.count_nonzero(self.is_usable[columns]))
-
     def close_usd(self, symbol: str) -> Decimal | None:
         """The session's close; None for a symbol that cannot be judged."""
         column = self._column(symbol)

@@ -27,29 +27,17 @@ class SessionDecisions:
     plans: tuple[TradePlan, ...]
 
 
-class SessionPlans(NamedTuple):
-    """What is to be done: exits first, then entries, the best first; and how many symbols were considered and skipped."""
-
-    plans: tuple[TradePlan, ...]
-    considered_count: int
-    skipped_count: int
-
-
 class _Decided(NamedTuple):
     decision: Decision
     plan: TradePlan | None = None
 
 
-def plan_session(inputs: SessionInputs) -> SessionPlans:
-    """The plans of `decide_session`, without writing down why everything else was left alone."""
+def plan_session(inputs: SessionInputs) -> tuple[TradePlan, ...]:
+    """The plans of `decide_session`, exits first, without writing down why everything else was left alone."""
     board, holdings = board_of(inputs), holdings_of(inputs.desk, inputs.market)
     exits = (_exit_plan(board, symbol, holding) for symbol, holding in sorted(holdings.items()))
-    entries = [_entry_plan(board, judgement) for judgement in choose_entries(board.candidates(holdings), terrain_of(board))]
-    return SessionPlans(
-        plans=(*(plan for plan in exits if plan is not None), *entries),
-        considered_count=len(board.universe.sectors.keys() | holdings.keys()),
-        skipped_count=board.skipped_count(holdings),
-    )
+    entries = (_entry_plan(board, judgement) for judgement in choose_entries(board.candidates(holdings), terrain_of(board)))
+    return (*(plan for plan in exits if plan is not None), *entries)
 
 
 def is_settled(inputs: SessionInputs) -> bool:
@@ -86,22 +74,27 @@ def terrain_of(board: Board) -> EntryTerrain:
 
 def _decide_holding(board: Board, symbol: str, holding: Holding) -> _Decided:
     """Keep a position or plan its exit. Only what both books agree is ours is ever sold."""
-    inputs, position = board.inputs, holding.position
-    if holding.venue is None:
-        return _held(board, symbol, "the broker could not be read: nothing changes")
-    if position is None:
-        return _held(board, symbol, "at the broker, not in our books: never sold by closebell")
-    if holding.is_leaving:
-        return _held(board, symbol, "an exit order is out")
     plan = _exit_plan(board, symbol, holding)
-    if plan is not None:
-        return _Decided(_decision(board, symbol, Outcome.EXIT, plan.reason), plan)
-    sessions, terms = inputs.desk.sessions_held[symbol], inputs.parameters.exits
+    if plan is None:
+        return _held(board, symbol, _why_held(board, symbol, holding))
+    return _Decided(_decision(board, symbol, Outcome.EXIT, plan.reason), plan)
+
+
+def _why_held(board: Board, symbol: str, holding: Holding) -> str:
+    """Why there is no plan to sell a position."""
+    position, terms = holding.position, board.inputs.parameters.exits
+    if holding.venue is None:
+        return "the broker could not be read: nothing changes"
+    if position is None:
+        return "at the broker, not in our books: never sold by closebell"
+    if holding.is_leaving:
+        return "an exit order is out"
+    sessions = board.inputs.desk.sessions_held[symbol]
     rule = exit_due(position, sessions, board.stance(symbol), terms)
     if rule is None:
-        return _held(board, symbol, why_kept(position, sessions, terms))
+        return why_kept(position, sessions, terms)
     evidence = why_sold(rule, position, sessions, board.ballot(symbol), terms)
-    return _held(board, symbol, f"to be sold ({evidence}), but what the broker shows is not ours")
+    return f"to be sold ({evidence}), but what the broker shows is not ours"
 
 
 def _exit_plan(board: Board, symbol: str, holding: Holding) -> TradePlan | None:

@@ -96,7 +96,7 @@ class Position(Record):
     @property
     def quantity_shares(self) -> Decimal:
         """Shares owned: the sum of what is left of the lots."""
-        if len(self.lots) == 1:
+        if len(self.lots) == 1:  # as nearly always, and asked for dozens of times a session
             return self.lots[0].quantity_shares
         return sum((lot.quantity_shares for lot in self.lots), Decimal(0))
 

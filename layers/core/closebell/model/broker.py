@@ -61,11 +61,6 @@ class Account(Value):
     buying_power_usd: Decimal
     trading_blocked: bool
 
-    def day_loss_frac(self, transfers_usd: Decimal = Decimal(0)) -> Decimal:
-        """What was lost since the last close, as a fraction of equity then; transfers since are neither loss nor gain."""
-        before = self.last_equity_usd
-        return max(before - (self.equity_usd - transfers_usd), Decimal(0)) / before if before > 0 else Decimal(0)
-
 
 class Asset(Value):
     """An asset at the broker. `quantity_increment_shares` is the smallest step of a quantity."""
@@ -224,8 +219,9 @@ class BrokerSnapshot(Record):
 
     @property
     def day_loss_frac(self) -> Decimal:
-        """What was lost since the last close, as a fraction of equity then."""
-        return self.account.day_loss_frac(self.transfers_usd)
+        """What was lost since the last close, as a fraction of equity then; transfers are neither loss nor gain."""
+        before = self.account.last_equity_usd
+        return max(before - (self.account.equity_usd - self.transfers_usd), Decimal(0)) / before if before > 0 else Decimal(0)
 
     @property
     def key(self) -> Key:

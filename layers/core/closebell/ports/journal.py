@@ -85,8 +85,6 @@ def key_of(change: Change) -> Key:
 def require_one_change_a_key(changes: Sequence[Change]) -> list[Key]:
     """The changes' keys. ValueError when a commit is too long or names a key twice: the caller is wrong, not the store."""
     keys = [key_of(change) for change in changes]
-    if len(keys) == 1:
-        return keys
     if len(keys) > CHANGES_MAX:
         raise ValueError(f"a commit of {len(keys)} changes; the most is {CHANGES_MAX}")
     if len(set(keys)) < len(keys):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from closebell.app.control import store_parameters
 from closebell.app.evidence import MarketEvidence
-from closebell.app.generate_signals import ArchivedDecisions, GenerateSignals
+from closebell.app.generate_signals import GenerateSignals
 from closebell.app.guarded_broker import REQUESTS_COUNT_MAX
 from closebell.app.place_orders import PlaceOrders
 from closebell.app.reconcile import Reconcile
@@ -289,8 +289,8 @@ class DeskDays:
                 return Reconcile(TradingRoom(log, self.broker, "paper", self.broker.reopen))
             case "generate_signals":
                 feeds = self._feeds
-                decisions, evidence = ArchivedDecisions(self.archive), MarketEvidence(feeds, feeds)
-                return GenerateSignals(log, self._journal, decisions, evidence, feeds, self._calendar, version)
+                evidence = MarketEvidence(feeds, feeds)
+                return GenerateSignals(log, self._journal, self.archive, evidence, feeds, self._calendar, version)
             case "review_performance":
                 return ReviewPerformance(log, self._journal, self._calendar)
             case "send_newsletter":

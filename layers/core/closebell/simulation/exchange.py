@@ -108,7 +108,7 @@ class Exchange:
         """Move the clock to `to`, letting everything of the time between happen in order. Raises ValueError backwards."""
         if to < self.now:
             raise ValueError(f"the clock only moves forwards: it is {self.now.isoformat()}, not after {to.isoformat()}")
-        awake = self.floor.awake_symbols(to)
+        awake = self.floor.orders.awake_symbols(to.date())
         if not awake and not self._due and not self._has_milestone(to):
             self.now = to
             return
@@ -179,7 +179,6 @@ class Exchange:
         checks.check_growth(self.floor, old, new, self.now)
         old.status, old.updated_at = VenueStatus.PENDING_REPLACE, new.submitted_at
         old.replaced_by, new.replaces = new, old
-        self.floor.orders.wake(old.symbol)
         self.floor.orders.add(new)
         self._schedule(_Due(self._later(None), "replace", old, new))
         return new
@@ -237,11 +236,11 @@ class Exchange:
 
     def bust_fill(self, activity_id: str) -> None:
         """Take an execution back: shares and money return, the account's history keeps both lines (TRADE_BUST)."""
-        self.floor.orders.wake(self.floor.book.bust(activity_id, self.now))
+        self.floor.book.bust(activity_id, self.now)
 
     def correct_fill(self, activity_id: str, price_usd: Decimal) -> None:
         """Change an execution's price afterwards: the difference moves in cash (TRADE_CORRECT)."""
-        self.floor.orders.wake(self.floor.book.correct(activity_id, price_usd, self.now))
+        self.floor.book.correct(activity_id, price_usd, self.now)
 
     def pay_dividend(self, symbol: str, a_share_usd: Decimal) -> None:
         """Pay a dividend on what is held (DIV); nothing when nothing is."""

@@ -189,9 +189,11 @@ class ExchangeTape:
             return None
         calendar = self.calendars[market.asset_class]
         started = calendar.last_started(at)
-        prints = market.print_instants(started.session) if started else ()
-        if started is None or not prints or at >= prints[-1]:
-            return started.session if started and prints else None
+        if started is None:
+            return None
+        prints = market.print_instants(started.session)
+        if at >= prints[-1]:
+            return started.session
         before = calendar.last_closed(at) if at < prints[0] else None
         return before.session if before else None
 

@@ -37,8 +37,8 @@ class OrderFilter:
 class OrderBook:
     """Orders in the order they came; the open ones also by symbol.
 
-    A symbol is asleep while it is known that none of its orders can trade or change by itself; whatever happens to one of them,
-    or to what is held, wakes it and counts in `changes_counts`.
+    A symbol is asleep while it is known that none of its orders can trade or change by itself; whatever happens to one of them
+    wakes it and counts in `changes_counts`.
     """
 
     def __init__(self) -> None:
@@ -117,7 +117,6 @@ class OrderBook:
 
     def reserved_usd(self) -> Decimal:
         """What open buys reserve; exits of a group and orders that wait to replace another reserve nothing."""
-        if self._opening:
-            self._opening = {order_id: order for order_id, order in self._opening.items() if order.is_open}
+        self._opening = {order_id: order for order_id, order in self._opening.items() if order.is_open}
         working = (order for order in self._opening.values() if order.works_after_at is not None)
         return sum((order.remaining_shares * order.price_bound_usd for order in working), Decimal(0))

@@ -101,20 +101,17 @@ class TradingFloor:
                 self.end(order, VenueStatus.EXPIRED if order.time_in_force == "day" else VenueStatus.CANCELED, at)
         self._put_to_sleep(at)
 
-    def awake_symbols(self, at: datetime) -> list[str]:
-        """The symbols with orders that can trade or change by themselves up to the end of an instant's day, sorted."""
-        return self.orders.awake_symbols(at.date())
-
     def _awake(self, at: datetime) -> Iterator[ExchangeOrder]:
-        for symbol in self.awake_symbols(at):
+        for symbol in self.orders.awake_symbols(at.date()):
             yield from self.orders.live(symbol)
 
     def _put_to_sleep(self, at: datetime) -> None:
         """Leave alone, where the market can be searched, resting orders that no price reaches for some sessions."""
-        for symbol in self.awake_symbols(at):
-            bounds = resting_between_usd(self.orders.live(symbol))
-            session = self.tape.first_session_outside(symbol, at.date(), bounds) if bounds else at.date()
-            if session > at.date():
+        today = at.date()
+        for symbol in self.orders.awake_symbols(today):
+            band = resting_between_usd(self.orders.live(symbol))
+            session = self.tape.first_session_outside(symbol, today, band) if band else today
+            if session > today:
                 self.orders.sleep(symbol, session)
 
     def on_split(self, symbol: str, ratio: Decimal, at: datetime) -> None:

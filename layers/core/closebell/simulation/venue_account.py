@@ -111,8 +111,8 @@ class HiddenBook:
         newer = takewhile(lambda line: line.activity_id > activity_id, reversed(self.activities))
         return list(newer)[::-1]
 
-    def bust(self, activity_id: str, at: datetime) -> str:
-        """Reverse an execution; returns its symbol."""
+    def bust(self, activity_id: str, at: datetime) -> None:
+        """Reverse an execution."""
         fill = self._fill(activity_id)
         market = Market.CRYPTO if "/" in (fill.symbol or "") else Market.US_EQUITY
         opposite = Side.SELL if fill.side is Side.BUY else Side.BUY
@@ -120,10 +120,9 @@ class HiddenBook:
         signed = fill.quantity_shares if opposite is Side.BUY else -fill.quantity_shares
         value = signed * (fill.price_usd or Decimal(0))
         self._add_line("TRADE_BUST", fill.symbol or "", signed, -value, f"bust of {activity_id}", at)
-        return fill.symbol or ""
 
-    def correct(self, activity_id: str, price_usd: Decimal, at: datetime) -> str:
-        """Change the price of an execution; returns its symbol."""
+    def correct(self, activity_id: str, price_usd: Decimal, at: datetime) -> None:
+        """Change the price of an execution."""
         fill = self._fill(activity_id)
         signed = fill.quantity_shares if fill.side is Side.BUY else -fill.quantity_shares
         difference = signed * (price_usd - (fill.price_usd or Decimal(0)))
@@ -131,7 +130,6 @@ class HiddenBook:
         if fill.symbol in self.holdings:
             self.holdings[fill.symbol].cost_usd += difference
         self._add_line("TRADE_CORRECT", fill.symbol or "", Decimal(0), -difference, f"correction of {activity_id}", at)
-        return fill.symbol or ""
 
     def pay_dividend(self, symbol: str, a_share_usd: Decimal, at: datetime) -> None:
         """A dividend on what is held."""

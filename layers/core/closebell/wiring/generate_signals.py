@@ -9,7 +9,7 @@ from closebell.adapters.cboe import CboeVolatilityIndex
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.adapters.ssm import read_broker_key
 from closebell.app.evidence import MarketEvidence
-from closebell.app.generate_signals import ArchivedDecisions, GenerateSignals
+from closebell.app.generate_signals import GenerateSignals
 from closebell.wiring.desk import archive, journal, run_log, settings
 
 VIX_TIMEOUT_S = 10.0
@@ -23,7 +23,7 @@ def build_generate_signals() -> GenerateSignals:
     return GenerateSignals(
         run_log("generate_signals"),
         journal(),
-        ArchivedDecisions(archive()),
+        archive(),
         MarketEvidence(
             AlpacaMarketData(key.key_id, key.secret_key, chosen.alpaca_data_url),
             CboeVolatilityIndex(chosen.vix_history_url, VIX_TIMEOUT_S),
