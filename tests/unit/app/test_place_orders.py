@@ -6,6 +6,8 @@ from decimal import Decimal
 import pytest
 
 from closebell.app.control import halt_desk
+from closebell.model.books import Break, Consequence
+from closebell.model.broker import Side
 from closebell.model.decision import Denial
 from closebell.model.errors import RunRefused
 from closebell.model.operations import RunState
@@ -49,6 +51,23 @@ def test_a_refused_order_is_recorded_and_not_tried_again() -> None:
         item.record for item in desk.memory.query("journal", f"ORDER#us_equity#{TUESDAY}") if isinstance(item.record, OrderRecord)
     ]
     assert (order.state, order.note) == (OrderState.REJECTED, "asset AAA is not tradable")
+
+
+def test_what_the_owner_traded_before_the_morning_is_named_by_the_run_that_books_it_and_once() -> None:
+    """Booked by `place_orders`, it is no difference any more to the reconciliation that follows: nobody would ever tell."""
+    desk = SmallDesk({"AAA": ["100", "102", "102"], "BBB": ["50", "50", "50"]})
+    desk.plan(TUESDAY, entry(TUESDAY, "AAA"))
+    desk.day(TUESDAY)
+    desk.exchange.advance(new_york(TUESDAY, "18:00"))
+    desk.exchange.trade_manually("BBB", Side.BUY, D(7))
+    desk.plan(WEDNESDAY)
+    run = desk.place(WEDNESDAY)
+    later = desk.reconcile(WEDNESDAY, "09:10")
+    found = [item.record for item in desk.memory.query("journal", f"BREAK#{WEDNESDAY}")]
+    named = [(one.symbol, one.theirs_shares, one.consequence) for one in found if isinstance(one, Break)]
+    assert named == [("BBB", D(7), Consequence.EXTERNAL)]
+    assert (run.counts["breaks"], later.counts["breaks"]) == (1, 0)
+    assert [alert.subject for alert in desk.inbox.alerts] == ["Books differ from the broker: 1 unknown_position"]
 
 
 def test_plans_of_another_version_are_refused() -> None:

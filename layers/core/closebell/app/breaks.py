@@ -37,7 +37,7 @@ def settle_differences(sync: Standing, session: date) -> int:
     differences = _without_lost_rows(sync, differences)
     _undispute(sync, {difference.found.symbol for difference in differences})
     strangers = _strangers(sync, session)
-    others = [*_trades_by_hand(sync, session), *_orphans(sync, session), *strangers]
+    others = [*_unexplained(sync, session), *strangers]
     new = [found for found in (*(difference.found for difference in differences), *others) if _is_new(sync, found)]
     if new:
         _alert(sync, new, session)
@@ -50,6 +50,18 @@ def settle_differences(sync: Standing, session: date) -> int:
             sync.room.journal.commit([Create(found)])
     for stranger in strangers:
         halt_desk(sync.room.runs.journal, stranger.note, "reconcile", sync.now)
+    return len(new)
+
+
+def name_trades_by_hand(sync: Standing, session: date) -> int:
+    """Name what a run has booked and was not our doing, without comparing anything else; returns how many breaks are new.
+
+    For a run that books before the next reconciliation does: to that one the trade would be no news.
+    """
+    new = [found for found in _unexplained(sync, session) if _is_new(sync, found)]
+    if new:
+        _alert(sync, new, session)
+        sync.room.journal.commit([Create(found) for found in new])
     return len(new)
 
 
@@ -119,23 +131,18 @@ def _cost_usd(sync: Standing, found: Break) -> Decimal:
     return (found.ours_shares - found.theirs_shares) * price
 
 
-def _trades_by_hand(sync: Standing, session: date) -> list[Break]:
-    """The owner's own trades, booked in this run: no difference is left, but nothing of it was our doing."""
-    note = "traded by hand at the broker: counted in exposure, never sold by us"
-    return [_explained(sync, symbol, session, Consequence.EXTERNAL, note) for symbol in sorted(sync.keeper.external_symbols)]
+def _unexplained(sync: Standing, session: date) -> list[Break]:
+    """What was booked in this run and leaves no difference, but was not our doing: the owner's own trades, and fills of orders
+    with our id whose intent or plan is lost."""
+    by_hand = "traded by hand at the broker: counted in exposure, never sold by us"
+    theirs = [_booked(sync, symbol, session, Consequence.EXTERNAL, by_hand) for symbol in sorted(sync.keeper.external_symbols)]
+    for symbol, order_id in sorted(sync.keeper.orphans.items()):
+        lost = f"order {order_id} is ours, but its record is lost: taken as the owner's"
+        theirs.append(_booked(sync, symbol, session, Consequence.FREEZE, lost))
+    return theirs
 
 
-def _orphans(sync: Standing, session: date) -> list[Break]:
-    """Fills of orders with our id whose intent or plan is lost."""
-    return [
-        _explained(
-            sync, symbol, session, Consequence.FREEZE, f"order {order_id} is ours, but its record is lost: taken as the owner's"
-        )
-        for symbol, order_id in sorted(sync.keeper.orphans.items())
-    ]
-
-
-def _explained(sync: Standing, symbol: str, session: date, consequence: Consequence, note: str) -> Break:
+def _booked(sync: Standing, symbol: str, session: date, consequence: Consequence, note: str) -> Break:
     stored = sync.keeper.positions.get(symbol)
     owned = stored.record.quantity_shares if stored else Decimal(0)
     return Break(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from closebell.app.breaks import require_whole_positions
+from closebell.app.breaks import name_trades_by_hand, require_whole_positions
 from closebell.app.control import halt_desk, read_halt
 from closebell.app.desk import load_desk, read_in_batches
 from closebell.app.exits import ExitDesk
@@ -63,12 +63,13 @@ class PlaceOrders:
         plans = [stored.record for stored in read_in_batches(self.room.journal, keys, TradePlan)]
         desk = load_desk(self.room.journal)
         morning = Morning(VenueSync.read(self.room, desk), trigger.market, session)
+        breaks_count = name_trades_by_hand(morning.sync, session)
         require_whole_positions(morning.sync)
         morning.exit([plan for plan in plans if plan.action is PlanAction.EXIT])
         morning.enter([plan for plan in plans if plan.action is PlanAction.ENTER])
-        if desk.outbox:
+        if desk.outbox or breaks_count:
             self.room.runs.deliver_alerts()
-        counts = {"plans": len(plans), **morning.counts}
+        counts = {"plans": len(plans), **morning.counts, **({"breaks": breaks_count} if breaks_count else {})}
         return RunOutcome(", ".join(f"{count} {name}" for name, count in counts.items()), counts, plan_set.input_sha256)
 
     def _previous_session(self, market: Market, session: date, clock: MarketClock) -> date | None:
