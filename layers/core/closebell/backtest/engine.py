@@ -264,7 +264,7 @@ class BacktestDesk:
         The loss is reckoned from the close before New York's day, which begins within a day of coins: the higher close counts.
         """
         exchange, floor = self.exchange, self.exchange.floor
-        key = (session, floor.changes_count, len(exchange.equity_points))
+        key = (session, len(floor.book.activities), len(exchange.equity_points))
         if self._risky[0] != key:
             holdings, worst_usd = floor.book.holdings, float(floor.book.cash_usd)
             lowest = self.market.lowest_prices_usd(list(holdings), session) if holdings else []

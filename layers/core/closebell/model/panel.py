@@ -61,6 +61,8 @@ class BarPanel:
 
     def columns(self, symbols: tuple[str, ...]) -> "BarPanel":
         """The same sessions for `symbols`, in that order; an unknown symbol is a KeyError."""
+        if symbols == self.symbols:
+            return self
         place = {symbol: column for column, symbol in enumerate(self.symbols)}
         columns = [place[symbol] for symbol in symbols]
         return BarPanel(self.sessions, symbols, *(getattr(self, field)[:, columns] for field in FIELDS))

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -223,7 +223,7 @@ class BarMarket:
         """The lowest and the highest price of each bar, whatever it calls them."""
         panel = self.panel
         prices = (panel.open, panel.high, panel.low, panel.close)
-        return np.minimum.reduce(prices), np.maximum.reduce(prices)
+        return reduce(np.minimum, prices), reduce(np.maximum, prices)
 
     def altered(
         self, *, until: date | None = None, unknown: NDArray[np.bool_] | None = None, spread_frac: Decimal | None = None
@@ -267,8 +267,12 @@ class BarMarket:
 
 def _filled(panel: BarPanel) -> BarPanel:
     """The close in place of every price that is missing where there is a close."""
-    opened, high, low = (np.where(np.isnan(prices), panel.close, prices) for prices in (panel.open, panel.high, panel.low))
-    return replace(panel, open=opened, high=high, low=low)
+
+    def filled(prices: Matrix) -> Matrix:
+        is_missing = np.isnan(prices)
+        return np.where(is_missing, panel.close, prices) if is_missing.any() else prices
+
+    return replace(panel, open=filled(panel.open), high=filled(panel.high), low=filled(panel.low))
 
 
 def _exact(number: float) -> Decimal:
