@@ -133,10 +133,12 @@ class Executor:
             "venue_leg_order_ids": (*order.venue_leg_order_ids, *legs),
             "filled_average_price_usd": venue.filled_average_price_usd or order.filled_average_price_usd,
         }
-        state = _state_of(order, venue)
-        if order is stored.record and state is order.state and not _differing(order, shown):
+        state, changed = _state_of(order, venue), _differing(order, shown)
+        if order is not stored.record:
+            changed = _differing(stored.record, {**dict(order), **shown})
+        elif state is order.state and not changed:
             return stored  # as almost always: a resting order is looked at in every cycle of its life
-        return self.move(stored, state, evidence, _differing(stored.record, dict(order.model_copy(update=shown))))
+        return self.move(stored, state, evidence, changed)
 
     def _newest_form(self, order: OrderRecord, replaced: VenueOrder) -> tuple[OrderRecord, VenueOrder]:
         """The order that took the place of one of ours, and our record in its terms: what was executed stays executed."""
