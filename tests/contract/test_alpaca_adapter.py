@@ -41,7 +41,7 @@ from closebell.model.instruments import Market
 from closebell.ports.broker import Broker
 from closebell.simulation.simulated_broker import SimulatedBroker
 from tests.contract.conftest import KEY_ID, SECRET_KEY, ExchangeSite, OpenExchange
-from tests.contract.tiny_market import FRI, MON, SPLIT_DAY, THU, WED, ny, utc
+from tests.contract.tiny_market import COIN_DAYS, FRI, MON, SPLIT_DAY, THU, WED, TinyMarket, ny, utc
 
 EQUITY, CRYPTO = Market.US_EQUITY, Market.CRYPTO
 NAMES = ("ACME", "SPLT", "THIN", "WIDE")
@@ -125,6 +125,19 @@ def test_the_wire_changes_nothing_of_what_the_exchange_says(site: ExchangeSite) 
     assert {type(activity) for activity in http.activities("")} == {VenueFill, CashActivity}
     for name, said in told.items():
         assert said == known[name], name
+
+
+def test_the_wire_and_the_process_round_what_coins_are_worth_alike(open_exchange: OpenExchange) -> None:
+    """Nine decimals of a coin times nine of a price have eighteen; as text, for that is how they are stored."""
+    site = open_exchange(market=TinyMarket({"BTC/USD": {day: [("16:00", "60000.123456789", 2)] for day in COIN_DAYS}}))
+    http, direct = over_http(site), SimulatedBroker(site.venue.exchange)
+    http.submit(coin("odd", quantity_shares=Decimal("0.123456789")))
+    later(site, 24 * 60)
+    http.submit(coin("more", quantity_shares=Decimal("0.111111117")))
+    later(site, 24 * 60)
+    cash_usd = site.venue.exchange.floor.book.cash_usd
+    assert cash_usd != direct.account().cash_usd == round(cash_usd, 9)
+    assert repr(everything(http)) == repr(everything(direct))
 
 
 def test_a_market_order_fills_and_shows_in_every_place(access: Access) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from closebell.model.broker import Quote
 from closebell.model.instruments import Market
-from closebell.simulation.account_checks import available_shares, buying_power_usd, plain, value_usd
+from closebell.simulation.account_checks import available_shares, buying_power_usd, plain, shown_usd, value_usd
 from closebell.simulation.exchange import Exchange
 from closebell.simulation.market import ListedAsset, Print
 from closebell.simulation.market_view import VendorBar
@@ -63,7 +63,7 @@ def order_json(order: ExchangeOrder, with_legs: bool) -> Json:
         "notional": money(order.notional_usd),
         "qty": money(order.quantity_shares),
         "filled_qty": plain(order.filled_shares),
-        "filled_avg_price": None if average is None else plain(round(average, 9)),
+        "filled_avg_price": None if average is None else _rounded(average),
         "order_class": "" if order.order_class == "simple" else order.order_class,
         "order_type": order.order_type,
         "type": order.order_type,
@@ -89,7 +89,7 @@ def account_json(exchange: Exchange) -> Json:
     long_usd = sum((value for value in values if value > 0), Decimal(0))
     short_usd = sum((value for value in values if value < 0), Decimal(0))
     equity = book.cash_usd + long_usd + short_usd
-    power = _cents(buying_power_usd(floor, exchange.now))
+    power = _rounded(buying_power_usd(floor, exchange.now))
     blocked = exchange.restriction == "blocked"
     return {
         "id": derived_id("account"),
@@ -97,18 +97,18 @@ def account_json(exchange: Exchange) -> Json:
         "status": "ACTIVE",
         "crypto_status": "ACTIVE",
         "currency": "USD",
-        "cash": _cents(book.cash_usd),
-        "equity": _cents(equity),
-        "portfolio_value": _cents(equity),
-        "last_equity": _cents(exchange.last_equity_usd()),
+        "cash": _rounded(book.cash_usd),
+        "equity": _rounded(equity),
+        "portfolio_value": _rounded(equity),
+        "last_equity": _rounded(exchange.last_equity_usd()),
         "buying_power": power,
         "regt_buying_power": power,
-        "non_marginable_buying_power": _cents(buying_power_usd(floor, exchange.now, Market.CRYPTO)),
+        "non_marginable_buying_power": _rounded(buying_power_usd(floor, exchange.now, Market.CRYPTO)),
         "multiplier": str(exchange.options.margin_multiplier_ratio),
-        "long_market_value": _cents(long_usd),
-        "short_market_value": _cents(short_usd),
-        "position_market_value": _cents(long_usd + short_usd),
-        "initial_margin": _cents((long_usd - short_usd) / exchange.options.margin_multiplier_ratio),
+        "long_market_value": _rounded(long_usd),
+        "short_market_value": _rounded(short_usd),
+        "position_market_value": _rounded(long_usd + short_usd),
+        "initial_margin": _rounded((long_usd - short_usd) / exchange.options.margin_multiplier_ratio),
         "maintenance_margin": "0",
         "last_maintenance_margin": "0",
         "sma": "0",
@@ -124,8 +124,8 @@ def account_json(exchange: Exchange) -> Json:
     }
 
 
-def _cents(amount_usd: Decimal) -> str:
-    return plain(round(amount_usd, 9))
+def _rounded(amount_usd: Decimal) -> str:
+    return plain(shown_usd(amount_usd))
 
 
 def position_json(exchange: Exchange, symbol: str) -> Json:
@@ -147,16 +147,16 @@ def position_json(exchange: Exchange, symbol: str) -> Json:
         "asset_marginable": asset.market is Market.US_EQUITY,
         "qty": plain(holding.shares),
         "qty_available": plain(available_shares(floor, symbol).copy_sign(holding.shares)),
-        "avg_entry_price": plain(round(holding.average_price_usd, 9)),
+        "avg_entry_price": _rounded(holding.average_price_usd),
         "side": "long" if holding.shares > 0 else "short",
-        "market_value": _cents(value),
-        "cost_basis": _cents(holding.cost_usd),
-        "unrealized_pl": _cents(gain),
+        "market_value": _rounded(value),
+        "cost_basis": _rounded(holding.cost_usd),
+        "unrealized_pl": _rounded(gain),
         "unrealized_plpc": plain(round(gain / abs(holding.cost_usd), 9)),
-        "unrealized_intraday_pl": _cents(intraday),
+        "unrealized_intraday_pl": _rounded(intraday),
         "unrealized_intraday_plpc": plain(round(change, 9)),
-        "current_price": plain(round(price, 9)),
-        "lastday_price": money(before if before is None else round(before, 9)),
+        "current_price": _rounded(price),
+        "lastday_price": None if before is None else _rounded(before),
         "change_today": plain(round(change, 9)),
     }
 

@@ -255,8 +255,8 @@ class BacktestDesk:
 
     @property
     def _lowest_equity_usd(self) -> Decimal:
-        """What the account is worth where the day's loss reaches its limit."""
-        return self.exchange.last_equity_usd() * (1 - self.parameters.limits.daily_loss_frac_max)
+        """What the account is worth where the day's loss reaches its limit; to spare, as the broker shows it to nine decimals."""
+        return self.exchange.last_equity_usd() * (1 - self.parameters.limits.daily_loss_frac_max) * (1 + PRICE_SPARE_FRAC)
 
     def _may_lose_too_much(self, session: date) -> bool:
         """Whether the loss could reach its limit if every holding were at the lowest price of its day; in float64, to spare.

@@ -132,6 +132,11 @@ def _refuse_shares(order: ExchangeOrder, owned: Decimal, available: Decimal) -> 
     )
 
 
+def shown_usd(amount_usd: Decimal) -> Decimal:
+    """A value, a balance or an average as a broker shows it: to nine decimals. Coins times prices have more."""
+    return round(amount_usd, 9)
+
+
 def plain(number: Decimal) -> str:
     """A number as Alpaca writes it: no exponent, no trailing zeros."""
     text = f"{number:f}"
