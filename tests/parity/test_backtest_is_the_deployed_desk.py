@@ -1,6 +1,6 @@
 """The same bars through the local stack and through a backtest give the same plans, orders, fills and equity, byte for byte."""
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,10 +10,12 @@ from closebell.backtest.markets import demo_market
 from closebell.model.instruments import Market
 from infra.local.scenario import SCENARIOS, Scenario
 from tests.parity.desks import Written, backtested, deployed
-from tests.parity.invented_days import InventedDays, invented_parameters
+from tests.parity.invented_days import InventedCoinDays, InventedDays, invented_coin_parameters, invented_parameters
 
 MONTH_OPENS_AFTER, MONTH_SESSIONS_COUNT = date(2023, 11, 13), 21
 DEMO_SESSIONS_COUNT = 10
+COINS_OPEN_AFTER, COIN_SESSIONS_COUNT = date(2024, 5, 15), 11
+RULES = ("stop", "target", "time_stop", "signal")
 
 
 def sessions_after(opening: date, count: int) -> list[date]:
@@ -27,12 +29,18 @@ def require_equal(there: Written, here: Written) -> None:
         assert lines == here.lines[kind], f"{kind} differs"
 
 
+def rules_of(written: Written) -> set[str]:
+    """By which rules what was bought was sold again."""
+    return {rule for line in written.lines["TRADE"] for rule in RULES if f'"{rule}"' in line}
+
+
 @pytest.mark.timeout(400)
 def test_the_demos_sessions(tmp_path: Path) -> None:
     scenario = SCENARIOS["real"]
     demo = demo_market(ExchangeCalendar())
-    here = backtested(demo.market, demo.parameters, sessions_after(scenario.opening, DEMO_SESSIONS_COUNT))
-    there = deployed(scenario, DEMO_SESSIONS_COUNT, tmp_path)
+    sessions = sessions_after(scenario.opening, DEMO_SESSIONS_COUNT)
+    here = backtested(demo.market, demo.parameters, sessions)
+    there = deployed(scenario, sessions, tmp_path)
     require_equal(there, here)
     assert len(here.lines["TRADE"]) > 5
 
@@ -45,9 +53,20 @@ def test_a_month_of_the_synthetic_market(tmp_path: Path) -> None:
     )
     sessions = sessions_after(MONTH_OPENS_AFTER, MONTH_SESSIONS_COUNT)
     here = backtested(InventedDays(), invented_parameters(), sessions)
-    there = deployed(scenario, MONTH_SESSIONS_COUNT, tmp_path)
+    there = deployed(scenario, sessions, tmp_path)
     require_equal(there, here)
-    assert {"stop", "target", "time_stop"} <= {rule for line in here.lines["TRADE"] for rule in RULES if f'"{rule}"' in line}
+    assert {"stop", "target", "time_stop"} <= rules_of(here)
 
 
-RULES = ("stop", "target", "time_stop", "signal")
+@pytest.mark.timeout(600)
+def test_coins_on_days_of_the_synthetic_market(tmp_path: Path) -> None:
+    scenario = Scenario(
+        name=f"{InventedCoinDays.__module__}:{InventedCoinDays.__name__}", told="invented coins", opening=COINS_OPEN_AFTER,
+        markets=(Market.CRYPTO,), parameters=invented_coin_parameters,
+    )
+    sessions = [COINS_OPEN_AFTER + timedelta(days=day) for day in range(1, COIN_SESSIONS_COUNT + 1)]
+    here = backtested(InventedCoinDays(), invented_coin_parameters(), sessions)
+    there = deployed(scenario, sessions, tmp_path)
+    require_equal(there, here)
+    assert {"stop", "target", "time_stop"} <= rules_of(here)
+    assert here.lines["DENIAL"]

@@ -17,9 +17,9 @@ from closebell.model.panel import FIELDS, BarPanel
 from closebell.model.parameters import EntryTerms, ExitTerms, ParameterSet, RiskLimits
 from closebell.simulation.bar_market import BarMarket, hours_of
 from tests.unit.backtest.markets import CALENDAR, coin_market, coin_panel, parameters_of, seeded_panel
+from tests.unit.backtest.panel_events import crashing, gapping, thinned, unadjusted, without
 
 FIRST_ROW, ROWS_COUNT, CASH_USD = 255, 290, Decimal(100_000)
-PRICES = FIELDS[:4]
 
 Sight = Callable[[BacktestDesk, BacktestRecords], bool]
 """Whether a backtest that has ended has met what its case is named after."""
@@ -66,6 +66,11 @@ def coins(
     stated = RiskLimits.model_validate(limits)
     parameters = parameters_of(panel, "momentum", "rsi", limits=stated, exits=exits, market=Market.CRYPTO)
     return DeskCase(market, parameters.model_copy(update={"entries": entries or EntryTerms()}), charged, shows)
+
+
+def day_of(panel: BarPanel, row: int) -> date:
+    day: date = panel.sessions[row].astype(object)
+    return day
 
 
 # --- what is seen
@@ -134,49 +139,6 @@ def ends_entries_as(*statuses: str) -> Sight:
 
 def both(*sights: Sight) -> Sight:
     return lambda desk, found: all(sight(desk, found) for sight in sights)
-
-
-# --- what happens to a panel
-
-
-def crashing(panel: BarPanel, *rows: int) -> BarPanel:
-    """On some days everything falls by a fifth and is back at the close."""
-    low = panel.low.copy()
-    low[list(rows)] *= 0.8
-    return replace(panel, low=low)
-
-
-def thinned(panel: BarPanel, divisor: int) -> BarPanel:
-    """Volumes so small that the desk's orders are more than a print offers."""
-    return replace(panel, volume=panel.volume / divisor)
-
-
-def gapping(panel: BarPanel, volatility_frac: float) -> BarPanel:
-    """Every day opens away from where the last one closed."""
-    gaps = np.random.default_rng(1).normal(0, volatility_frac, panel.open.shape)
-    opens = np.round(panel.open * np.exp(gaps), 2)
-    return replace(panel, open=opens, high=np.maximum(panel.high, opens), low=np.minimum(panel.low, opens))
-
-
-def unadjusted(panel: BarPanel, row: int, ratio: float, columns: slice) -> BarPanel:
-    """The bars as they were traded before a split in some columns that takes place in `row`."""
-    raw = {name: getattr(panel, name).copy() for name in PRICES}
-    for prices in raw.values():
-        prices[:row, columns] = np.round(prices[:row, columns] * ratio, 2)
-    return replace(panel, **raw)
-
-
-def without(panel: BarPanel, names: tuple[str, ...], rows: slice, column: int) -> BarPanel:
-    """The panel with some fields of one column unknown for some rows."""
-    changed = {name: getattr(panel, name).copy() for name in names}
-    for prices in changed.values():
-        prices[rows, column] = np.nan
-    return replace(panel, **changed)
-
-
-def day_of(panel: BarPanel, row: int) -> date:
-    day: date = panel.sessions[row].astype(object)
-    return day
 
 
 # --- the cases
