@@ -58,13 +58,14 @@ def coins(
     costs: Costs | None = None,
     exits: ExitTerms | None = None,
     entries: EntryTerms | None = None,
+    strategies: tuple[str, ...] = ("momentum", "rsi"),
     **limits: object,
 ) -> DeskCase:
-    """A case of coins."""
+    """A case of coins; `limits` are those that differ from the usual ones."""
     charged = costs or Costs(slippage_bps=Decimal(5))
     market = coin_market(panel, str(charged.spread_frac))
     stated = RiskLimits.model_validate(limits)
-    parameters = parameters_of(panel, "momentum", "rsi", limits=stated, exits=exits, market=Market.CRYPTO)
+    parameters = parameters_of(panel, *strategies, limits=stated, exits=exits, market=Market.CRYPTO)
     return DeskCase(market, parameters.model_copy(update={"entries": entries or EntryTerms()}), charged, shows)
 
 

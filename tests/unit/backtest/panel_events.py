@@ -9,10 +9,10 @@ from closebell.model.panel import FIELDS, BarPanel
 PRICES = FIELDS[:4]
 
 
-def crashing(panel: BarPanel, *rows: int) -> BarPanel:
-    """On some days everything falls by a fifth and is back at the close."""
+def crashing(panel: BarPanel, *rows: int, kept_frac: float = 0.8) -> BarPanel:
+    """On some days everything falls, by a fifth unless said otherwise, and is back at the close."""
     low = panel.low.copy()
-    low[list(rows)] *= 0.8
+    low[list(rows)] *= kept_frac
     return replace(panel, low=low)
 
 
