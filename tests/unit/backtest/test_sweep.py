@@ -15,8 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 from closebell.backtest.optuna_search import OptunaSearch
+from closebell.backtest.process_pool import DIED
 from closebell.backtest.sweep import SweepPoint, grid_points, point_of, read_axes, sweep_span, swept_fields
-from closebell.backtest.sweep_pool import DIED, SweepGround, SweepPool, Traded
+from closebell.backtest.sweep_pool import SweepGround, SweepPool, Traded
 from closebell.backtest.sweep_search import GridSearch, Search, ground_sha256, ranked, require_objective, sweep
 from closebell.backtest.sweep_store import POINTS, TABLE, PointResult, PointStore, key_of, write_table
 from closebell.cli import app
