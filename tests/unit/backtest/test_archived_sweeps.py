@@ -14,11 +14,12 @@ from closebell.backtest.sweep_pool import SweepGround
 from closebell.backtest.sweep_search import ground_sha256
 from closebell.backtest.sweep_store import key_of
 from closebell.model.errors import ConfigurationError, DataError
+from closebell.model.instruments import Market
 from closebell.model.operations import SweepTask
 from closebell.simulation.bar_market import BarMarket, hours_of
 from closebell.simulation.memory_archive import MemoryArchive
 from closebell.simulation.trading_floor import ExchangeOptions
-from tests.unit.backtest.markets import CALENDAR, parameters_of, seeded_panel
+from tests.unit.backtest.markets import CALENDAR, coin_market, coin_panel, parameters_of, seeded_panel
 
 PANEL = seeded_panel(7, 60, 4)
 BASE = parameters_of(PANEL, "mean_reversion", "sma_cross")
@@ -38,9 +39,16 @@ def ground() -> SweepGround:
     return SweepGround(market, options, DAYS[51], DAYS[59])
 
 
-def archived(points: list[SweepPoint]) -> tuple[MemoryArchive, list[dict[str, object]]]:
+def coin_ground() -> SweepGround:
+    """Coins, whose account is reckoned by NYSE's sessions."""
+    panel = coin_panel(7, 60)
+    days = panel.sessions.astype(object)
+    return SweepGround(coin_market(panel, "0.001"), ExchangeOptions(cash_usd=Decimal(50_000)), days[51], days[59])
+
+
+def archived(points: list[SweepPoint], traded: SweepGround | None = None) -> tuple[MemoryArchive, list[dict[str, object]]]:
     archive = MemoryArchive()
-    sweep = put_ground(archive, ground())
+    sweep = put_ground(archive, traded or ground())
     desks = {key_of(point, sweep): point.parameters for point in points if point.parameters}
     content = archive.get(put_points(archive, sweep, desks))
     assert content is not None
@@ -55,6 +63,19 @@ def test_a_point_gives_what_it_gives_without_the_archive() -> None:
         assert found is not None
         assert point.parameters is not None
         assert json.loads(found) == json.loads(json.dumps(ground()(point.parameters)))
+
+
+def test_a_point_of_crypto_gives_what_it_gives_without_the_archive() -> None:
+    base = parameters_of(coin_panel(7, 60), "mean_reversion", "sma_cross", market=Market.CRYPTO)
+    (point,) = grid_points(read_axes(["exits.stop_loss_frac=0.01"], base), base)
+    archive, (task,) = archived([point], coin_ground())
+    found = archive.get(RunBacktest(archive, ArchivedSweeps(archive, CALENDAR))(task)["result"])
+    assert found is not None
+    assert point.parameters is not None
+    summary = json.loads(found)
+    assert summary == json.loads(json.dumps(coin_ground()(point.parameters)))
+    assert summary["commission_usd"] > 0, "the fee of crypto"
+    assert summary["sessions_count"] == 9
 
 
 def test_a_second_delivery_trades_nothing() -> None:

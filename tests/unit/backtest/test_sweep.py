@@ -5,7 +5,7 @@ import json
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,16 +16,17 @@ from typer.testing import CliRunner
 
 from closebell.backtest.optuna_search import OptunaSearch
 from closebell.backtest.process_pool import DIED
-from closebell.backtest.sweep import SweepPoint, grid_points, point_of, read_axes, sweep_span, swept_fields
+from closebell.backtest.sweep import SweepPoint, desk_in, grid_points, point_of, read_axes, sweep_span, swept_fields
 from closebell.backtest.sweep_pool import SweepGround, SweepPool, Traded
 from closebell.backtest.sweep_search import GridSearch, Search, ground_sha256, ranked, require_objective, sweep
-from closebell.backtest.sweep_store import POINTS, TABLE, PointResult, PointStore, key_of, write_table
+from closebell.backtest.sweep_store import POINTS, TABLE, PointResult, PointStore, key_of, market_sha256, write_table
 from closebell.cli import app
 from closebell.model.errors import ConfigurationError, DataError
+from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
 from closebell.simulation.bar_market import BarMarket, hours_of
 from closebell.simulation.trading_floor import ExchangeOptions
-from tests.unit.backtest.markets import CALENDAR, market_of, parameters_of, seeded_panel
+from tests.unit.backtest.markets import CALENDAR, coin_panel, market_of, parameters_of, seeded_panel
 from tests.unit.backtest.planted_faults import DIES, FAILS, PlantedFaults, scored, silent, sweep_until_killed
 
 PANEL = seeded_panel(7, 60, 4)
@@ -129,6 +130,14 @@ def test_other_bars_costs_sessions_or_parameters_are_other_points() -> None:
     ]  # fmt: skip
     assert len({ground_sha256(each) for each in (ground, *others)}) == 6
     assert ground_sha256(ground_of(market_of(PANEL))) == ground_sha256(ground)
+    coins = coin_panel(7, 60)
+    later = [hours.model_copy(update={"closes_at": hours.closes_at + timedelta(hours=1)}) for hours in hours_of(CALENDAR, coins)]
+    days = hours_of(CALENDAR, coins, Market.CRYPTO)
+    worlds = [
+        BarMarket(coins, days, asset_class=Market.CRYPTO, account_hours=hours_of(CALENDAR, coins)),
+        BarMarket(coins, days, asset_class=Market.CRYPTO, account_hours=later), BarMarket(coins, days),
+    ]  # fmt: skip
+    assert len({market_sha256(market) for market in worlds}) == 3
     keys = {key_of(point, "ground") for point in points_of(*GRID)}
     assert len(keys) == 4
     assert not keys & {key_of(point, "other bars") for point in points_of(*GRID)}
@@ -198,6 +207,22 @@ def test_universes_are_swept_by_their_symbols_or_by_how_many() -> None:
     assert [[it.symbol for it in point.parameters.universe] for point in points if point.parameters] == [[one, third], [other]]
     with pytest.raises(ConfigurationError, match="both say what is traded"):
         read_axes([f"universe={one}", "universe_count=1,2"], BASE)
+
+
+def test_a_configuration_of_two_markets_is_swept_in_one() -> None:
+    coins = parameters_of(coin_panel(7, 2), "rsi", market=Market.CRYPTO)
+    both = coins.model_copy(update={"universe": (*BASE.universe, *coins.universe)})
+    traded = desk_in(both, Market.CRYPTO)
+    (point,) = grid_points(read_axes(["universe_count=2"], traded), traded)
+    assert point.parameters is not None
+    assert [instrument.symbol for instrument in point.parameters.universe] == ["BTC/USD", "ETH/USD"]
+    assert desk_in(both, Market.US_EQUITY).universe == BASE.universe
+    with pytest.raises(ConfigurationError, match="universe_count is '4'; it takes a whole number from 1 to 3, the crypto instr"):
+        read_axes(["universe_count=4"], traded)
+    with pytest.raises(ConfigurationError, match="no symbol 'S00' in the configuration's universe of crypto instruments"):
+        read_axes(["universe=BTC/USD+S00"], traded)
+    with pytest.raises(ConfigurationError, match="the configuration names no crypto instruments"):
+        desk_in(BASE, Market.CRYPTO)
 
 
 def test_every_parameter_can_be_swept_by_its_name_in_the_configuration() -> None:

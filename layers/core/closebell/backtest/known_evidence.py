@@ -20,7 +20,7 @@ from closebell.app.evidence import Evidence, SessionPair, asked_symbols
 from closebell.decision.board import Ground, ground_of
 from closebell.model.decision import Regime
 from closebell.model.errors import ConfigurationError, DataError
-from closebell.model.instruments import Market
+from closebell.model.instruments import Instrument, Market
 from closebell.model.panel import FIELDS, BarPanel, Matrix
 from closebell.model.parameters import ParameterSet
 from closebell.ports.market_data import VolatilitySeries
@@ -55,9 +55,7 @@ class KnownEvidence:
         self._market, self._parameters = market, parameters
         traded = market.asset_class
         asked = asked_symbols(parameters, traded)
-        universe = {instrument.symbol for instrument in parameters.instruments(traded)}
-        if not universe:
-            raise ConfigurationError(f"the configuration names no {traded} instruments, and the bars are of nothing else")
+        universe = {instrument.symbol for instrument in traded_instruments(parameters, traded)}
         self.absent_symbols = tuple(symbol for symbol in asked if symbol in universe and symbol not in market.panel.symbols)
         self.lacks_regime = parameters.regime_symbol_of(traded) not in market.panel.symbols
         if len(self.absent_symbols) == len(universe):
@@ -148,6 +146,14 @@ class KnownEvidence:
         """The regime at a session's close."""
         known = self._as_of(session)
         return known.regime.at(int(np.searchsorted(known.panel.sessions, np.datetime64(session))))
+
+
+def traded_instruments(parameters: ParameterSet, market: Market) -> tuple[Instrument, ...]:
+    """What a configuration trades in one market. Raises ConfigurationError when that is nothing."""
+    instruments = parameters.instruments(market)
+    if not instruments:
+        raise ConfigurationError(f"the configuration names no {market} instruments, and the bars are of nothing else")
+    return instruments
 
 
 def _columns(panel: BarPanel, symbols: tuple[str, ...]) -> BarPanel:

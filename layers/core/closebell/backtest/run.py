@@ -94,8 +94,8 @@ def run_backtest(
     begin, end = span_of(market, parameters, first, last)
     desk = BacktestDesk(market, parameters, evidence, options, decisions)
     desk.play(begin, end, progress or _silent)
-    left_out, uncovered = _left_out(parameters, market.asset_class), _uncovered(market, parameters, desk.sessions)
-    return collect(desk, evidence, (*warnings, *left_out, *_absences(evidence), *uncovered))
+    told = (*left_out(parameters, market.asset_class), *_absences(evidence), *_uncovered(market, parameters, desk.sessions))
+    return collect(desk, evidence, (*warnings, *told))
 
 
 def span_of(market: BarMarket, parameters: ParameterSet, first: date | None, last: date | None) -> tuple[date, date]:
@@ -163,7 +163,7 @@ def _absences(evidence: KnownEvidence) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _left_out(parameters: ParameterSet, market: Market) -> tuple[str, ...]:
+def left_out(parameters: ParameterSet, market: Market) -> tuple[str, ...]:
     """Tells of a configuration for both markets, of which a backtest trades one, with the whole account."""
     others = [instrument.symbol for instrument in parameters.universe if instrument.market is not market]
     if not others:

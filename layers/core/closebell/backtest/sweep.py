@@ -1,9 +1,9 @@
 """What a sweep tries: parameters by name with the values that each takes, and the points that they make.
 
 A parameter is named as in the configuration (`exits.stop_loss_frac`), `universe_count` is how many of the configuration's first
-equities are traded, `universe` which of its symbols. Values are a list (`0.02,0.03`), whole numbers (`1..4`), a range with a step
-(`0.02..0.06..0.01`) or, for `strategies` and `universe`, names joined by a plus (`rsi,rsi+macd`). All of it is checked before
-anything runs.
+instruments are traded, `universe` which of its symbols. Values are a list (`0.02,0.03`), whole numbers (`1..4`), a range with a
+step (`0.02..0.06..0.01`) or, for `strategies` and `universe`, names joined by a plus (`rsi,rsi+macd`). All of it is checked
+before anything runs.
 """
 
 import math
@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from closebell.backtest.known_evidence import traded_instruments
 from closebell.backtest.run import span_of
 from closebell.configuration import allowed_values
 from closebell.model.errors import ConfigurationError
@@ -59,6 +60,11 @@ def swept_fields() -> dict[str, FieldInfo]:
         elif name not in _NOT_SWEPT:
             found[name] = field
     return found
+
+
+def desk_in(parameters: ParameterSet, market: Market) -> ParameterSet:
+    """The configuration with the instruments of one market alone, as a sweep trades it. Raises ConfigurationError without any."""
+    return parameters.model_copy(update={UNIVERSE: traded_instruments(parameters, market)})
 
 
 def read_axes(texts: Sequence[str], base: ParameterSet) -> tuple[SweepAxis, ...]:
@@ -129,7 +135,7 @@ def _with_values(base: ParameterSet, values: Mapping[str, str]) -> dict[str, Any
     for name, text in values.items():
         table, _, key = name.rpartition(".")
         if name == UNIVERSE_COUNT:
-            data[UNIVERSE] = base.instruments(Market.US_EQUITY)[: int(text)]
+            data[UNIVERSE] = base.universe[: int(text)]
         elif name == UNIVERSE:
             data[UNIVERSE] = tuple(instrument for instrument in base.universe if instrument.symbol in text.split("+"))
         elif name == STRATEGY_NAMES:
@@ -185,14 +191,15 @@ def _number(text: str) -> Decimal | None:
 
 def _value_faults(name: str, value: str, base: ParameterSet) -> Iterator[str]:
     """Why a parameter cannot have a value, whatever the others are."""
+    of = ", ".join(base.markets)
     if name == UNIVERSE_COUNT:
-        count = len(base.instruments(Market.US_EQUITY))
+        count = len(base.universe)
         if not value.isdecimal() or not 1 <= int(value) <= count:
-            yield f"{name} is {value!r}; it takes a whole number from 1 to {count}, the equities of the configuration"
+            yield f"{name} is {value!r}; it takes a whole number from 1 to {count}, the {of} instruments of the configuration"
     elif name == UNIVERSE:
         symbols = [instrument.symbol for instrument in base.universe]
         for unknown in (word for word in dict.fromkeys(value.split("+")) if word not in symbols):
-            yield f"there is no symbol {unknown!r} in the configuration's universe, which has symbols such as {symbols[0]}"
+            yield f"there is no symbol {unknown!r} in the configuration's universe of {of} instruments, such as {symbols[0]}"
     elif name == STRATEGY_NAMES:
         names = value.split("+")
         for unknown in (word for word in dict.fromkeys(names) if word not in STRATEGIES):

@@ -14,6 +14,7 @@ from closebell.backtest.sweep_pool import SweepGround, Traded
 from closebell.backtest.sweep_search import ground_sha256
 from closebell.backtest.sweep_store import key_of
 from closebell.model.errors import DataError
+from closebell.model.instruments import Market
 from closebell.model.operations import SweepTask
 from closebell.model.panel import BarPanel
 from closebell.model.parameters import ParameterSet
@@ -31,6 +32,7 @@ def put_ground(archive: Archive, ground: SweepGround) -> str:
     market = ground.market
     document = {
         "label": market.label,
+        "market": market.asset_class,
         "options": {name: f"{value}" for name, value in asdict(ground.options).items()},
         "span": [f"{ground.first}", f"{ground.last}"],
         "spread_frac": f"{market.assets()[0].spread_frac}",
@@ -88,7 +90,7 @@ class ArchivedSweeps:
     archive
         Where the sweeps lie.
     calendar
-        The exchange's sessions.
+        The markets' sessions.
     """
 
     def __init__(self, archive: Archive, calendar: Calendar) -> None:
@@ -121,9 +123,10 @@ class ArchivedSweeps:
         if bars is None or written is None:
             raise DataError(f"the archive has no sweep {sweep_sha256}")
         document = json.loads(written)
-        panel = BarPanel.from_npz(bars)
+        panel, asset_class = BarPanel.from_npz(bars), Market(document["market"])
         market = BarMarket(
-            panel, hours_of(self._calendar, panel), label=document["label"], spread_frac=Decimal(document["spread_frac"]),
+            panel, hours_of(self._calendar, panel, asset_class), asset_class=asset_class,
+            account_hours=hours_of(self._calendar, panel), label=document["label"], spread_frac=Decimal(document["spread_frac"]),
             splits=TypeAdapter(dict[str, dict[date, float]]).validate_python(document["splits"]),
             volatility_closes=TypeAdapter(dict[date, Decimal]).validate_python(document["volatility_closes"]),
         )  # fmt: skip

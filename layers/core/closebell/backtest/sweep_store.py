@@ -54,11 +54,11 @@ def code_sha256() -> str:
 
 
 def market_sha256(market: BarMarket) -> str:
-    """The fingerprint of everything that a market shows: bars, sessions, splits, spread, volatility."""
+    """The fingerprint of everything that a market shows: bars, sessions (the account's too), splits, spread, volatility."""
     assets = market.assets()
     shown = (
-        market.as_traded.sha256(),
-        [(day.session, day.opens_at, day.closes_at) for day in market.sessions(Market.US_EQUITY)],
+        market.as_traded.sha256(), market.asset_class,
+        [[(day.session, day.opens_at, day.closes_at) for day in market.sessions(each)] for each in Market],
         [(asset.symbol, asset.spread_frac, market.splits(asset.symbol)) for asset in assets],
         sorted(market.volatility_index().items()),
     )

@@ -11,7 +11,17 @@ app = typer.Typer(
 Stack = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", help="Name of the deployed stack.")]
 
 
+INTERRUPTED = 130
+"""A shell's status for a command that was interrupted."""
+
+
 def fail(error: Exception) -> NoReturn:
     """Say what went wrong on stderr and end with status 1."""
     typer.echo(f"closebell: {error}", err=True)
     raise typer.Exit(1) from error
+
+
+def end_interrupted(what_is_left: str, error: KeyboardInterrupt) -> NoReturn:
+    """Say on stderr what an interrupt has left and what goes on with it, and end with a status of its own."""
+    typer.echo(f"closebell: interrupted; {what_is_left}", err=True)
+    raise typer.Exit(INTERRUPTED) from error

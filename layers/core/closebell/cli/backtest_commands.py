@@ -16,10 +16,11 @@ from rich.table import Table
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.backtest.bar_gaps import gaps_warning
 from closebell.backtest.comparison import ComparedBacktest
+from closebell.backtest.known_evidence import traded_instruments
 from closebell.backtest.markets import NamedMarket, demo_market, synthetic_days
 from closebell.backtest.records import BacktestRecords
 from closebell.backtest.result_files import backtest_files, comparison_files, refuse_other_files, write_directory
-from closebell.backtest.run import Costs, default_parameters, run_backtest, span_of, voted_by
+from closebell.backtest.run import Costs, default_parameters, left_out, run_backtest, span_of, voted_by
 from closebell.backtest.summary import summary_of
 from closebell.backtest.survivorship import survivorship_warning
 from closebell.cli.application import app, fail
@@ -37,6 +38,7 @@ ENSEMBLE = "ensemble"
 
 Bars = Annotated[str, typer.Option(help="Folder of SYMBOL.csv or SYMBOL.parquet; or demo, or synthetic.")]
 Traded = Annotated[Market, typer.Option("--market", help="What the files hold, shares or crypto pairs (BTC-USD.csv).")]
+Workers = Annotated[int, typer.Option(min=1, max=256, help="Processes.")]
 Out = Annotated[Path, typer.Option(help="Folder for the results.")]
 Strategies = Annotated[str, typer.Option(help="Names with commas between; the configuration's if left out.")]
 Since = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First session traded.")]
@@ -170,12 +172,20 @@ def desk_parameters(found: NamedMarket, config: Path | None, strategies: tuple[s
         text = config.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the configuration {config} cannot be read: {error}") from error
-    return voted_by(read_parameters(text, STRATEGIES), strategies)
+    parameters = voted_by(read_parameters(text, STRATEGIES), strategies)
+    traded_instruments(parameters, found.market.asset_class)  # refused before anything is written
+    return parameters
 
 
 def told_of(market: BarMarket) -> tuple[str, ...]:
     """What a reader must know of the bars: sessions that symbols lack, and that nothing was ever delisted."""
     return tuple(warning for warning in (gaps_warning(market.panel), survivorship_warning(market.panel)) if warning)
+
+
+def show_notes(console: Console, market: BarMarket, parameters: ParameterSet) -> None:
+    """What a reader must know of the bars, and of what the configuration has besides."""
+    for warning in (*told_of(market), *left_out(parameters, market.asset_class)):
+        console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True)
 
 
 def with_progress(console: Console, what: str, trade: Callable[..., BacktestRecords]) -> BacktestRecords:

@@ -10,12 +10,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from closebell.backtest.sweep import UNIVERSE_COUNT, SweepAxis, grid_points, read_axes, sweep_span
+from closebell.backtest.sweep import UNIVERSE_COUNT, SweepAxis, desk_in, grid_points, read_axes, sweep_span
 from closebell.backtest.sweep_archive import FannedOut
 from closebell.backtest.sweep_pool import SweepGround, SweepPool
 from closebell.backtest.sweep_search import OBJECTIVE, Crew, GridSearch, Search, ground_sha256, ranked, require_objective, sweep
 from closebell.backtest.sweep_store import TABLE, PointResult, PointStore, write_table
-from closebell.cli.application import app, fail
+from closebell.cli.application import app, end_interrupted, fail
 from closebell.cli.backtest_commands import (
     Bars,
     Capacity,
@@ -29,22 +29,23 @@ from closebell.cli.backtest_commands import (
     Since,
     SlippageBps,
     Strategies,
+    Traded,
     Until,
+    Workers,
     amount_of,
     costs_of,
     day_of,
     desk_parameters,
     market_named,
     names_in,
-    told_of,
+    show_notes,
 )
 from closebell.model.errors import ClosebellError, ConfigurationError
+from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
 from closebell.wiring.operator import operator_desk, operator_sweep
 
 SHOWN_COUNT = 10
-INTERRUPTED = 130
-"""A shell's status for a command that was interrupted."""
 
 
 class Sampler(StrEnum):
@@ -58,11 +59,9 @@ Grid = Annotated[
     list[str] | None,
     typer.Option(help="name=values: exits.stop_loss_frac=0.02,0.03, 1..4, or 0.02..0.06..0.01; universe=KO+PEP,AAPL+MSFT."),
 ]
-UniverseSizes = Annotated[str, typer.Option(help="How many of the configuration's first equities: 5,10,20.")]
+UniverseSizes = Annotated[str, typer.Option(help="How many of the configuration's first instruments: 5,10,20.")]
 Points = Annotated[int, typer.Option(min=1, max=10_000, help="How many points optuna draws.")]
 Objective = Annotated[str, typer.Option(help="A number of result.json; the best comes first.")]
-Workers = Annotated[int, typer.Option(min=1, max=256, help="Processes.")]
-
 InAws = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", help="A deployed stack: its functions trade, not this machine.")]
 
 
@@ -71,7 +70,7 @@ def sweep_command(
     bars: Bars, out: Out, grid: Grid = None, universe_sizes: UniverseSizes = "",
     sampler: Annotated[Sampler, typer.Option(help="Every point, or a search.")] = Sampler.GRID, points: Points = 50,
     objective: Objective = OBJECTIVE, seed: Annotated[int, typer.Option(min=0, help="Of optuna's draws.")] = 7,
-    workers: Workers = 2, stack: InAws = "",
+    workers: Workers = 2, stack: InAws = "", market: Traded = Market.US_EQUITY,
     strategies: Strategies = "", since: Since = None, until: Until = None, cash: Cash = "100000",
     config: Config = None, slippage_bps: SlippageBps = "5", per_share: PerShare = "0", per_order: PerOrder = "0",
     per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1", allow_gaps: Gaps = False,
@@ -81,8 +80,9 @@ def sweep_command(
     try:
         costs = costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
         options = costs.options(amount_of("--cash", cash))
-        found = market_named(bars, costs, gaps_are_allowed=allow_gaps)
-        base = desk_parameters(found, config, names_in(strategies))
+        found = market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
+        whole = desk_parameters(found, config, names_in(strategies))
+        base = desk_in(whole, market)
         axes = read_axes([*(grid or ()), *([f"{UNIVERSE_COUNT}={universe_sizes}"] if universe_sizes else ())], base)
         search = _search(sampler, axes, base, points, require_objective(objective), seed)
         ground = SweepGround(found.market, options, *sweep_span(found.market, base, axes, day_of(since), day_of(until)))
@@ -93,11 +93,9 @@ def sweep_command(
     except ClosebellError as error:
         fail(error)
     except KeyboardInterrupt as error:
-        typer.echo(f"closebell: interrupted; what is done is in {out}, the same command does the rest", err=True)
-        raise typer.Exit(INTERRUPTED) from error
+        end_interrupted(f"what is done is in {out}, the same command does the rest", error)
     _show(console, results, objective)
-    for warning in told_of(found.market):
-        console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True)
+    show_notes(console, found.market, whole)
     console.print(f"written to {out / TABLE}", soft_wrap=True)
 
 
