@@ -12,13 +12,23 @@ from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.run import Costs
 from closebell.backtest.sensitivity import Sensitivity
 from closebell.backtest.splits import FoldRows, SessionSpan
-from closebell.backtest.stress import CRASHES, MISSING_FRAC, DelayedEvidence, crashes, missing_bars, stressed
+from closebell.backtest.stress import (
+    CRASHES,
+    DOUBLED,
+    HOLED,
+    MISSING_FRAC,
+    STRESSES,
+    DelayedEvidence,
+    crashes,
+    missing_bars,
+    stressed,
+)
 from closebell.backtest.trials import TrialTerms, run_trial
 from closebell.backtest.walk_forward import walk_forward
 from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel
 from closebell.simulation.bar_market import BarMarket, hours_of
-from tests.unit.backtest.markets import CALENDAR, market_of, parameters_of, seeded_panel
+from tests.unit.backtest.markets import CALENDAR, coin_market, coin_panel, market_of, parameters_of, seeded_panel
 
 
 def days_of(panel: BarPanel) -> list[date]:
@@ -47,18 +57,44 @@ def test_doubled_costs_cost_double_and_two_percent_of_bars_are_missing_a_month_a
     terms = TrialTerms(market_of(panel, f"{costs.spread_frac}"), costs, Decimal(100_000))
     parameters, span = parameters_of(panel, "momentum"), SessionSpan(days_of(panel)[250], days_of(panel)[-1])
     plain = run_trial("plain", terms, parameters, span)
-    doubled, late, holed = stressed(terms, parameters, span, seed=1)
+    doubled, late, holed = (stressed(name, terms, parameters, span, seed=1) for name in STRESSES)
     assert doubled.summary["cost_usd"] == pytest.approx(2 * plain.summary["cost_usd"], rel=0.15)
     assert len({plain.summary["trades_sha256"], late.summary["trades_sha256"], holed.summary["trades_sha256"]}) == 3
 
 
+def test_doubled_costs_of_crypto_are_twice_the_fee_too() -> None:
+    panel = coin_panel(4, 330)
+    costs = Costs(slippage_bps=Decimal(5))
+    terms = TrialTerms(coin_market(panel, f"{costs.spread_frac}"), costs, Decimal(100_000))
+    parameters = parameters_of(panel, "momentum", market=Market.CRYPTO)
+    span = SessionSpan(days_of(panel)[230], days_of(panel)[-1])
+    plain, doubled = run_trial("plain", terms, parameters, span), stressed(DOUBLED, terms, parameters, span, seed=1)
+    assert plain.summary["commission_usd"] > 3 * plain.summary["spread_cost_usd"]
+    assert doubled.summary["cost_usd"] == pytest.approx(2 * plain.summary["cost_usd"], rel=0.15)
+
+
+def test_missing_bars_of_crypto_leave_the_coin_of_its_regime_and_are_thirty_days_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = coin_panel(5, 2000)
+    parameters = parameters_of(panel, "momentum", market=Market.CRYPTO).model_copy(update={"regime_symbol": "ETH/USD"})
+    seen: list[TrialTerms] = []
+    monkeypatch.setattr("closebell.backtest.stress.run_trial", lambda name, terms, *rest: seen.append(terms))
+    terms = TrialTerms(coin_market(panel), Costs(), Decimal(100_000))
+    stressed(HOLED, terms, parameters, SessionSpan(days_of(panel)[230], days_of(panel)[-1]), seed=1)
+    holes = np.isnan(seen[0].market.panel.close)
+    assert not holes[:, panel.symbols.index("BTC/USD")].any()
+    edges = np.diff(np.pad(holes[:, panel.symbols.index("ETH/USD")].astype(int), 1))
+    lengths = np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)
+    assert len(lengths)
+    assert min(lengths) >= 30
+
+
 def test_missing_bars_leave_the_regimes_symbol_alone_and_are_drawn_by_the_seed() -> None:
     panel = seeded_panel(23, 1000, 10)
-    unknown = missing_bars(panel, "S03", seed=1)
+    unknown = missing_bars(panel, "S03", seed=1, gap_sessions=20)
     assert unknown.mean() == pytest.approx(MISSING_FRAC, rel=0.15)
     assert not unknown[:, 3].any()
-    assert np.array_equal(unknown, missing_bars(panel, "S03", seed=1))
-    assert not np.array_equal(unknown, missing_bars(panel, "S03", seed=2))
+    assert np.array_equal(unknown, missing_bars(panel, "S03", seed=1, gap_sessions=20))
+    assert not np.array_equal(unknown, missing_bars(panel, "S03", seed=2, gap_sessions=20))
 
 
 def test_a_market_cut_after_a_date_has_nothing_of_later_and_stays_close_only() -> None:
@@ -109,7 +145,7 @@ def test_a_walk_forward_earns_what_came_after_each_choice() -> None:
     wiggle = np.tile([0.01, -0.01, 0.0], 3)
     returns = np.column_stack([wiggle + np.repeat([0.02, -0.02, 0.0], 3), wiggle + np.repeat([0.0, 0.01, 0.005], 3)])
     rows = [FoldRows(slice(0, 3), slice(3, 6)), FoldRows(slice(3, 6), slice(6, 9))]
-    walked = walk_forward(("early", "late"), returns, days, rows)
+    walked = walk_forward(("early", "late"), returns, days, rows, 252)
     assert [fold.chosen for fold in walked.folds] == ["early", "late"]
     assert walked.returns.tolist() == [*returns[3:6, 0], *returns[6:9, 1]]
     assert walked.folds[1].out_of_sample == SessionSpan(days[6], days[8])

@@ -1,6 +1,7 @@
 """What a validation must do: refuse noise, pass an edge, never look at the holdout, open it once."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,15 +9,18 @@ from decimal import Decimal
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from statistics import NormalDist
 from types import MappingProxyType
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 import closebell.strategies
 from closebell.backtest.run import Costs
 from closebell.backtest.splits import SessionSpan
+from closebell.backtest.summary import Floats
 from closebell.backtest.trials import AS_CONFIGURED, TrialResult, TrialTerms, all_trials, exit_grid, trial_sha256
 from closebell.backtest.validation import Validation, ValidationRequest, validate
 from closebell.backtest.validation_files import validation_files
@@ -26,7 +30,7 @@ from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.panel import FIELDS, BarPanel, Matrix
 from closebell.strategies import Strategy
-from tests.unit.backtest.markets import market_of, parameters_of, seeded_panel
+from tests.unit.backtest.markets import coin_market, coin_panel, market_of, parameters_of, seeded_panel
 
 AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
 COSTS = Costs(slippage_bps=Decimal(5))
@@ -119,6 +123,47 @@ def test_nothing_of_the_holdout_is_seen_until_it_is_opened_and_then_once(tmp_pat
     assert [flag for flag in flags(opened) if not flag.question.startswith("holdout")] == flags(sealed)
     with pytest.raises(ConfigurationError, match="it is opened once"):
         validate(request_of(panel, "drift", opens_at=AT), ValidationFolder(tmp_path / "one"))
+
+
+def naive_deflated_sharpe(returns: Floats, trial_sharpes: Floats) -> float:
+    """Bailey and Lopez de Prado 2014 in plain numbers; every Sharpe ratio is of one session."""
+    normal, gamma, count = NormalDist(), float(np.euler_gamma), len(trial_sharpes)
+    sharpe = float(np.mean(returns) / np.std(returns, ddof=1))
+    luckiest = float(np.std(trial_sharpes, ddof=1)) * (
+        (1 - gamma) * normal.inv_cdf(1 - 1 / count) + gamma * normal.inv_cdf(1 - 1 / (count * math.e))
+    )
+    skewness, kurtosis = float(str(pd.Series(returns).skew())), float(str(pd.Series(returns).kurt())) + 3
+    spread = math.sqrt(1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2)
+    return normal.cdf((sharpe - luckiest) * math.sqrt(len(returns) - 1) / spread)
+
+
+def test_crypto_is_judged_by_a_year_of_365_sessions(tmp_path: Path) -> None:
+    panel = coin_panel(13, 130)
+    terms = TrialTerms(coin_market(panel, f"{COSTS.spread_frac}"), COSTS, Decimal(100_000))
+    parameters = parameters_of(panel, "drift", "coin_1", market=Market.CRYPTO)
+    found = validate(ValidationRequest(terms, parameters, grid_count=1), ValidationFolder(tmp_path))
+
+    def annual(returns: Floats) -> float:
+        return float(np.mean(returns) / np.std(returns, ddof=1) * np.sqrt(365))
+
+    sharpes = [annual(trial.returns) for trial in found.trials]
+    assert len(set(sharpes)) > 2
+    lines = [json.loads(line) for line in (tmp_path / "trials.jsonl").read_text().splitlines()]
+    assert [line["sharpe_annual_ratio"] for line in lines] == pytest.approx(sharpes)
+    assert [trial.summary["sharpe_annual_ratio"] for trial in found.trials] == pytest.approx(sharpes)
+    assert found.sensitivity.sharpe_annual.tolist() == [[pytest.approx(sharpes[0])]]
+    of_a_session = np.array(sharpes) / math.sqrt(365)
+    assert found.luck.deflated_sharpe_frac == pytest.approx(naive_deflated_sharpe(found.trials[0].returns, of_a_session))
+    chosen = {trial.name: trial for trial in found.trials}
+    for fold in found.rolling.folds:
+        rows = [place for place, day in enumerate(found.days) if fold.out_of_sample.first <= day <= fold.out_of_sample.last]
+        assert fold.out_of_sample_sharpe_annual_ratio == pytest.approx(annual(chosen[fold.chosen].returns[rows]))
+        rows = [place for place, day in enumerate(found.days) if fold.in_sample.first <= day <= fold.in_sample.last]
+        assert fold.in_sample_sharpe_annual_ratio == pytest.approx(annual(chosen[fold.chosen].returns[rows]))
+    document = json.loads(validation_files(found, flags(found))["validation.json"])
+    for walk, returns in (("anchored", found.anchored.returns), ("rolling", found.rolling.returns)):
+        assert document["walk_forward"][walk]["sharpe_annual_ratio"] == pytest.approx(annual(returns))
+    assert found.trials[0].summary["commission_usd"] > 0
 
 
 def test_a_strategy_whose_code_was_changed_is_another_trial() -> None:

@@ -24,10 +24,10 @@ def noise(seed: int, sessions_count: int, trials_count: int, drift_frac: float =
     return np.random.default_rng(seed).normal(drift_frac, 0.01, (sessions_count, trials_count))
 
 
-def published_trials() -> Floats:
+def published_trials(sessions_a_year: int) -> Floats:
     """A hundred annual Sharpe ratios whose variance a session is 1/2 of 1/250, as in the paper's example."""
     values = np.linspace(-1.0, 1.0, 100)
-    return values / np.std(values, ddof=1) * math.sqrt(0.5 / 250 * SESSIONS_PER_YEAR)
+    return values / np.std(values, ddof=1) * math.sqrt(0.5 / 250 * sessions_a_year)
 
 
 def published_returns() -> Floats:
@@ -38,20 +38,22 @@ def published_returns() -> Floats:
     return 0.01 * ((returns - float(np.mean(returns))) / deviation + 2.5 / math.sqrt(250))
 
 
-def test_the_papers_example_has_its_published_numbers() -> None:
+@pytest.mark.parametrize("sessions_a_year", [SESSIONS_PER_YEAR, 365])
+def test_the_papers_example_has_its_published_numbers(sessions_a_year: int) -> None:
     """Bailey and Lopez de Prado 2014: 0.1132 a session is what luck shows, 0.9004 the probability of skill."""
-    expected = expected_max_sharpe_annual(published_trials()) / math.sqrt(SESSIONS_PER_YEAR)
+    trials = published_trials(sessions_a_year)
+    expected = expected_max_sharpe_annual(trials) / math.sqrt(sessions_a_year)
     assert expected == pytest.approx(0.11317, abs=5e-5)
-    assert deflated_sharpe(published_returns(), published_trials()) == pytest.approx(0.9004, abs=2e-3)
+    assert deflated_sharpe(published_returns(), trials, sessions_a_year) == pytest.approx(0.9004, abs=2e-3)
 
 
 def test_more_trials_deflate_more_and_without_variation_nothing_is_said() -> None:
     returns = noise(1, 500, 1, 0.0008)[:, 0]
-    few, many = (deflated_sharpe(returns, np.linspace(-1, 1, count)) for count in (3, 300))
+    few, many = (deflated_sharpe(returns, np.linspace(-1, 1, count), SESSIONS_PER_YEAR) for count in (3, 300))
     assert few is not None
     assert many is not None
     assert few > many
-    assert deflated_sharpe(np.zeros(50), np.array([0.0, 1.0])) is None
+    assert deflated_sharpe(np.zeros(50), np.array([0.0, 1.0]), SESSIONS_PER_YEAR) is None
     assert expected_max_sharpe_annual(np.array([1.0])) == 0.0
 
 

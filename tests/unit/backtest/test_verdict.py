@@ -1,5 +1,6 @@
 """Each flag by its own number: what is red refuses, what is amber does not."""
 
+import math
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from closebell.backtest.validation_folder import HoldoutSeal
 from closebell.backtest.validation_statistics import Overfitting, deepest_drawdown_frac, total_return_frac
 from closebell.backtest.verdict import Colour, flags, is_refused
 from closebell.backtest.walk_forward import walk_forward
+from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
 from tests.unit.backtest.markets import parameters_of, seeded_panel
 
@@ -44,15 +46,16 @@ def rising(step_frac: float) -> Floats:
     return np.where(np.arange(100) % 2, -0.01, 0.01) + step_frac
 
 
-def validation_of(*trials: TrialResult) -> Validation:
+def validation_of(*trials: TrialResult, market: Market = Market.US_EQUITY) -> Validation:
     split, returns, names = split_sessions(DAYS), matrix_of(list(trials)), [trial.name for trial in trials]
     plateau = Sensitivity((0.02, 0.04), (0.05, 0.1), np.ones((2, 2)))
     first, last = split.holdout
     seal = HoldoutSeal(first_session=first, last_session=last, bars_sha256="", configuration_sha256="")
+    year = market.sessions_a_year_count
     return Validation(
-        label="days", split=split, seal=seal, days=DAYS[:100], train_count=75, trials=list(trials), luck=SKILL,
-        anchored=walk_forward(names, returns, DAYS, anchored_folds(100)),
-        rolling=walk_forward(names, returns, DAYS, rolling_folds(100)),
+        label="days", market=market, split=split, seal=seal, days=DAYS[:100], train_count=75, trials=list(trials), luck=SKILL,
+        anchored=walk_forward(names, returns, DAYS, anchored_folds(100), year),
+        rolling=walk_forward(names, returns, DAYS, rolling_folds(100), year),
         sensitivity=plateau, stresses=[], crashes=[], holdout=None,
     )  # fmt: skip
 
@@ -118,3 +121,19 @@ def test_a_peak_a_crash_and_a_losing_holdout_refuse_and_a_stress_warns() -> None
     stressed = replace(good(), stresses=[trial_of("doubled costs", rising(-0.001))])
     assert [is_refused(flags(found)) for found in (peak, crashed, lost, stressed)] == [True, True, True, False]
     assert colour(stressed, "return with doubled costs") is Colour.AMBER
+
+
+@pytest.mark.parametrize(("market", "sessions_a_year"), [(Market.US_EQUITY, 252), (Market.CRYPTO, 365)])
+def test_a_sharpe_ratio_in_words_is_of_the_markets_year(market: Market, sessions_a_year: int) -> None:
+    single, whole = rising(0.001), rising(0.002)
+    found = validation_of(trial_of(AS_CONFIGURED, whole), trial_of("rsi", single), market=market)
+    flag_of = {flag.question: flag for flag in flags(found)}
+
+    def annual(returns: Floats) -> float:
+        return float(np.mean(returns) / np.std(returns, ddof=1)) * math.sqrt(sessions_a_year)
+
+    assert flag_of[ENSEMBLE].value == pytest.approx(annual(whole))
+    assert flag_of[ENSEMBLE].limit == pytest.approx(annual(single))
+    chosen = flag_of["best of train, on validation"].note
+    assert chosen.endswith(f"Sharpe {annual(whole[:75]):.2f}, then {annual(whole[75:]):.2f}")
+    assert flag_of["walk-forward return, rolling"].note.endswith(f"Sharpe {annual(found.rolling.returns):.2f}")

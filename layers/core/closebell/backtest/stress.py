@@ -1,6 +1,6 @@
 """What a configuration earns when costs double, fills come late, bars are missing, and when markets crash."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import NamedTuple
@@ -14,15 +14,18 @@ from closebell.backtest.splits import SessionSpan
 from closebell.backtest.summary import Floats
 from closebell.backtest.trials import TrialResult, TrialTerms, run_trial
 from closebell.backtest.validation_statistics import deepest_drawdown_frac, total_return_frac
+from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel, Matrix
 from closebell.model.parameters import ParameterSet
+from closebell.simulation.trading_floor import TAKER_FEE_FRAC
 
 MISSING_FRAC = 0.02
-GAP_SESSIONS = 20
+GAP_SESSIONS = {Market.US_EQUITY: 20, Market.CRYPTO: 30}
 """Bars go missing for a month at a time: the desk trades no symbol with a hole in what its strategies look at, and single
 bars, were they 2 % of all, would leave it none."""
 
-STRESSES_COUNT = 3
+DOUBLED, DELAYED, HOLED = "doubled costs", "fills one session later", f"{MISSING_FRAC:.0%} of bars missing"
+STRESSES = (DOUBLED, DELAYED, HOLED)
 CRASHES = {
     "2008": SessionSpan(date(2008, 9, 2), date(2009, 3, 9)),
     "flash crash 2010": SessionSpan(date(2010, 5, 3), date(2010, 6, 7)),
@@ -47,26 +50,29 @@ class DelayedEvidence(KnownEvidence):
         return {name: _one_later(scores) for name, scores in super()._scored(universe).items()}
 
 
-def stressed(terms: TrialTerms, parameters: ParameterSet, span: SessionSpan, seed: int) -> Iterator[TrialResult]:
-    """The configuration with doubled costs, with delayed fills, and with missing bars."""
-    dear = _doubled(terms.costs)
-    unknown = missing_bars(terms.market.panel, parameters.regime_symbol, seed)
-    dear_terms = TrialTerms(terms.market.altered(spread_frac=dear.spread_frac), dear, terms.cash_usd)
-    holed_terms = terms._replace(market=terms.market.altered(unknown=unknown))
-    yield run_trial("doubled costs", dear_terms, parameters, span)
-    yield run_trial("fills one session later", terms, parameters, span, DelayedEvidence(terms.market, parameters))
-    yield run_trial(f"{MISSING_FRAC:.0%} of bars missing", holed_terms, parameters, span)
+def stressed(name: str, terms: TrialTerms, parameters: ParameterSet, span: SessionSpan, seed: int) -> TrialResult:
+    """The configuration under one of `STRESSES`."""
+    market, traded, evidence = terms.market, terms.market.asset_class, None
+    if name == DOUBLED:
+        dear = _doubled(terms.costs, traded)
+        terms = TrialTerms(market.altered(spread_frac=dear.spread_frac), dear, terms.cash_usd)
+    elif name == DELAYED:
+        evidence = DelayedEvidence(market, parameters)
+    else:
+        unknown = missing_bars(market.panel, parameters.regime_symbol_of(traded), seed, GAP_SESSIONS[traded])
+        terms = terms._replace(market=market.altered(unknown=unknown))
+    return run_trial(name, terms, parameters, span, evidence)
 
 
-def missing_bars(panel: BarPanel, regime_symbol: str, seed: int) -> NDArray[np.bool_]:
-    """Sessions x symbols: which bars go missing, a month at a time; the regime's symbol keeps its own, as do the last months'."""
+def missing_bars(panel: BarPanel, regime_symbol: str, seed: int, gap_sessions: int) -> NDArray[np.bool_]:
+    """Sessions x symbols: which bars go missing, a gap at a time; the regime's symbol keeps its own, as do the last ones."""
     generator = np.random.default_rng(seed)
     unknown = np.zeros(panel.close.shape, dtype=bool)
     columns = [column for column, symbol in enumerate(panel.symbols) if symbol != regime_symbol] or [0]
-    latest = max(len(panel.sessions) - 2 * GAP_SESSIONS, 1)
-    for _ in range(max(round(panel.close.size * MISSING_FRAC / GAP_SESSIONS), 1)):
+    latest = max(len(panel.sessions) - 2 * gap_sessions, 1)
+    for _ in range(max(round(panel.close.size * MISSING_FRAC / gap_sessions), 1)):
         first = int(generator.integers(latest))
-        unknown[first : first + GAP_SESSIONS, columns[int(generator.integers(len(columns)))]] = True
+        unknown[first : first + gap_sessions, columns[int(generator.integers(len(columns)))]] = True
     return unknown
 
 
@@ -81,9 +87,11 @@ def crashes(returns: Floats, days: Sequence[date]) -> list[CrashResult]:
     return found
 
 
-def _doubled(costs: Costs) -> Costs:
+def _doubled(costs: Costs, market: Market) -> Costs:
+    """Of crypto the broker's fee, which nothing changes, is paid once more as slippage."""
+    fee_bps = TAKER_FEE_FRAC * 10_000 if market is Market.CRYPTO else 0
     return replace(
-        costs, slippage_bps=2 * costs.slippage_bps, commission_a_share_usd=2 * costs.commission_a_share_usd,
+        costs, slippage_bps=2 * costs.slippage_bps + fee_bps, commission_a_share_usd=2 * costs.commission_a_share_usd,
         commission_an_order_usd=2 * costs.commission_an_order_usd,
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from closebell.backtest.run import span_of
 from closebell.backtest.sensitivity import Sensitivity
 from closebell.backtest.splits import DataSplit, anchored_folds, rolling_folds, split_sessions
-from closebell.backtest.stress import STRESSES_COUNT, CrashResult, crashes, stressed
+from closebell.backtest.stress import STRESSES, CrashResult, crashes
 from closebell.backtest.summary import Floats
 from closebell.backtest.trials import (
     AS_CONFIGURED,
@@ -26,6 +26,7 @@ from closebell.backtest.trials import (
     trial_sha256,
 )
 from closebell.backtest.validation_folder import HoldoutSeal, TrialLine, ValidationFolder, configuration_sha256
+from closebell.backtest.validation_runs import RunGround, validation_runs
 from closebell.backtest.validation_statistics import (
     Overfitting,
     bootstrapped_drawdowns,
@@ -37,6 +38,7 @@ from closebell.backtest.validation_statistics import (
     superior_p_value,
 )
 from closebell.backtest.walk_forward import WalkForward, best_trial, walk_forward
+from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
 
 TellDone = Callable[[int, int], None]
@@ -59,6 +61,8 @@ class ValidationRequest:
         How many stops and targets the sensitivity looks at, each.
     seed
         Of everything that is drawn.
+    workers_count
+        How many processes trade; with one it is this process. The results are the same.
     opens_at
         Now, to open the holdout; None leaves it sealed.
     """
@@ -69,6 +73,7 @@ class ValidationRequest:
     last: date | None = None
     grid_count: int = 3
     seed: int = 7
+    workers_count: int = 1
     opens_at: datetime | None = None
 
 
@@ -89,6 +94,7 @@ class Validation:
     """Everything that was found. The first of `trials` is the configuration; `days` are their sessions, train and validation."""
 
     label: str
+    market: Market
     split: DataSplit
     seal: HoldoutSeal
     days: list[date]
@@ -105,7 +111,7 @@ class Validation:
     @property
     def chosen_on_train(self) -> TrialResult:
         """The trial that the train span alone would have chosen."""
-        return self.trials[best_trial(matrix_of(self.trials)[: self.train_count])]
+        return self.trials[best_trial(matrix_of(self.trials)[: self.train_count], self.market.sessions_a_year_count)]
 
 
 def validate(request: ValidationRequest, folder: ValidationFolder, done: TellDone = lambda count, total: None) -> Validation:
@@ -123,16 +129,16 @@ def validate(request: ValidationRequest, folder: ValidationFolder, done: TellDon
     known = terms._replace(market=terms.market.altered(until=span.last))
     grid = exit_grid(parameters, request.grid_count)
     named = all_trials(parameters, grid)
-    runs_count = len(named) + STRESSES_COUNT + (request.opens_at is not None)
-    trials, ever = [], []
-    for name, tried in named.items():
-        trials.append(run_trial(name, known, tried, span))
-        ever = folder.remember(_line(known, trials[-1], split))
-        done(len(trials), runs_count)
-    stresses = []
-    for stress in stressed(known, parameters, span, request.seed):
-        stresses.append(stress)
-        done(len(trials) + len(stresses), runs_count)
+    runs_count = len(named) + len(STRESSES) + (request.opens_at is not None)
+    results: list[TrialResult] = []
+    ever: list[TrialLine] = []
+    with validation_runs(RunGround(known, span, request.seed), named, parameters, request.workers_count) as runs:
+        for result in runs:
+            if len(results) < len(named):
+                ever = folder.remember(_line(known, result, split))
+            results.append(result)
+            done(len(results), runs_count)
+    trials, stresses = results[: len(named)], results[len(named) :]
     holdout = None
     if request.opens_at is not None:
         seal = folder.open(parameters, request.opens_at)
@@ -147,17 +153,20 @@ def _found(
 ) -> Validation:
     days = [day for day in _days(request) if day <= split.validation.last]
     returns, names = matrix_of(trials), [trial.name for trial in trials]
+    market = request.terms.market.asset_class
+    year = market.sessions_a_year_count
     return Validation(
         label=request.terms.market.label,
+        market=market,
         split=split,
         seal=seal,
         days=days,
         train_count=sum(day <= split.train.last for day in days),
         trials=trials,
         luck=_luck(request, trials, ever),
-        anchored=walk_forward(names, returns, days, anchored_folds(len(days))),
-        rolling=walk_forward(names, returns, days, rolling_folds(len(days))),
-        sensitivity=_sensitivity(grid, trials),
+        anchored=walk_forward(names, returns, days, anchored_folds(len(days)), year),
+        rolling=walk_forward(names, returns, days, rolling_folds(len(days)), year),
+        sensitivity=_sensitivity(grid, trials, year),
         stresses=stresses,
         crashes=crashes(trials[0].returns, days),
         holdout=holdout,
@@ -174,7 +183,7 @@ def _luck(request: ValidationRequest, trials: list[TrialResult], ever: list[Tria
     return LuckMeasures(
         trials_ever_count=len(ever),
         expected_max_sharpe_annual_ratio=expected_max_sharpe_annual(sharpes),
-        deflated_sharpe_frac=deflated_sharpe(configured.returns, sharpes),
+        deflated_sharpe_frac=deflated_sharpe(configured.returns, sharpes, request.terms.market.asset_class.sessions_a_year_count),
         overfitting=overfitting(matrix_of(trials)),
         superior_p_frac=superior_p_value(matrix_of(trials), request.seed),
         bootstrapped_drawdowns_frac=bootstrapped_drawdowns(configured.returns, request.seed),
@@ -184,8 +193,8 @@ def _luck(request: ValidationRequest, trials: list[TrialResult], ever: list[Tria
     )
 
 
-def _sensitivity(grid: list[list[ParameterSet]], trials: list[TrialResult]) -> Sensitivity:
-    sharpe_of = {configuration_sha256(trial.parameters): sharpe_or_zero(trial.returns) for trial in trials}
+def _sensitivity(grid: list[list[ParameterSet]], trials: list[TrialResult], sessions_a_year: int) -> Sensitivity:
+    sharpe_of = {configuration_sha256(trial.parameters): sharpe_or_zero(trial.returns, sessions_a_year) for trial in trials}
     return Sensitivity(
         stop_loss_fracs=[float(row[0].exits.stop_loss_frac) for row in grid],
         take_profit_fracs=[float(point.exits.take_profit_frac) for point in grid[0]],
@@ -196,7 +205,8 @@ def _sensitivity(grid: list[list[ParameterSet]], trials: list[TrialResult]) -> S
 def _line(terms: TrialTerms, trial: TrialResult, split: DataSplit) -> TrialLine:
     digest = trial_sha256(terms, trial, split.development)
     name = f"{'+'.join(trial.parameters.strategies)}: {trial.name}" if trial.name == AS_CONFIGURED else trial.name
-    return TrialLine(digest, name, sharpe_or_zero(trial.returns), len(trial.returns))
+    sharpe = sharpe_or_zero(trial.returns, terms.market.asset_class.sessions_a_year_count)
+    return TrialLine(digest, name, sharpe, len(trial.returns))
 
 
 def _days(request: ValidationRequest) -> list[date]:

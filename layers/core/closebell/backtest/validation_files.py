@@ -26,6 +26,7 @@ _TOLD = (
 
 def validation_files(found: Validation, judged: Sequence[VerdictFlag]) -> dict[str, bytes]:
     """The files by name."""
+    year = found.market.sessions_a_year_count
     document = {
         "label": found.label,
         "is_refused": is_refused(list(judged)),
@@ -39,7 +40,7 @@ def validation_files(found: Validation, judged: Sequence[VerdictFlag]) -> dict[s
         },
         "trials": [_trial(trial) for trial in found.trials],
         "luck": _luck(found.luck),
-        "walk_forward": {"anchored": _walk(found.anchored), "rolling": _walk(found.rolling)},
+        "walk_forward": {"anchored": _walk(found.anchored, year), "rolling": _walk(found.rolling, year)},
         "sensitivity": _grid(found.sensitivity),
         "stresses": [_trial(trial) for trial in found.stresses],
         "crashes": [_crash(crash) for crash in found.crashes],
@@ -84,10 +85,10 @@ def _distribution(draws: Floats) -> dict[str, Any]:
     return {"draws_count": len(draws), **shown}
 
 
-def _walk(walk: WalkForward) -> dict[str, Any]:
+def _walk(walk: WalkForward, sessions_a_year: int) -> dict[str, Any]:
     return {
         "total_return_frac": total_return_frac(walk.returns),
-        "sharpe_annual_ratio": sharpe_annual(walk.returns),
+        "sharpe_annual_ratio": sharpe_annual(walk.returns, sessions_a_year),
         "folds": [
             {**fold._asdict(), "in_sample": _span(fold.in_sample), "out_of_sample": _span(fold.out_of_sample)}
             for fold in walk.folds

@@ -1,7 +1,8 @@
 """What tells skill from luck: statistics of returns, as pure functions of float arrays. Chance comes from a seed.
 
-Returns are of sessions, as fractions; trials are columns. Where a number has no meaning it is None. ffn, arch and pandas are
-imported where something is computed and nowhere else: they take longer to load than most commands take.
+Returns are of sessions, as fractions, and `sessions_a_year` is the market's; trials are columns. Where a number has no meaning it
+is None. ffn, arch and pandas are imported where something is computed and nowhere else: they take longer to load than most
+commands take.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from closebell.backtest.summary import SESSIONS_PER_YEAR, Floats, drawdowns_frac, sharpe_annual
+from closebell.backtest.summary import Floats, drawdowns_frac, sharpe_annual
 
 BLOCKS_COUNT = 10
 """Blocks of the combinatorial cross-validation: 252 ways to choose half of them."""
@@ -45,7 +46,7 @@ def expected_max_sharpe_annual(trial_sharpes_annual: Floats) -> float:
     return float(calc_expected_max_sharpe(max(len(trial_sharpes_annual), 1), spread))
 
 
-def deflated_sharpe(returns: Floats, trial_sharpes_annual: Floats) -> float | None:
+def deflated_sharpe(returns: Floats, trial_sharpes_annual: Floats, sessions_a_year: int) -> float | None:
     """The probability that the true Sharpe ratio is above zero, given how many trials it was chosen from.
 
     Bailey and Lopez de Prado, The Deflated Sharpe Ratio, Journal of Portfolio Management 40(5), 2014.
@@ -55,7 +56,7 @@ def deflated_sharpe(returns: Floats, trial_sharpes_annual: Floats) -> float | No
 
     if len(returns) < 3 or not len(trial_sharpes_annual):
         return None
-    return _finite(calc_deflated_sharpe_ratio(pd.Series(returns), trial_sharpes_annual, nperiods=SESSIONS_PER_YEAR))
+    return _finite(calc_deflated_sharpe_ratio(pd.Series(returns), trial_sharpes_annual, nperiods=sessions_a_year))
 
 
 def overfitting(returns: Floats, blocks_count: int = BLOCKS_COUNT) -> Overfitting | None:
@@ -144,9 +145,9 @@ def total_return_frac(returns: Floats) -> float:
     return float(np.prod(1.0 + returns) - 1.0)
 
 
-def sharpe_or_zero(returns: Floats) -> float:
+def sharpe_or_zero(returns: Floats, sessions_a_year: int) -> float:
     """The annual Sharpe ratio; zero for an account that stood still."""
-    return sharpe_annual(returns) or 0.0
+    return sharpe_annual(returns, sessions_a_year) or 0.0
 
 
 def break_even_win_rate_frac(pnl_usd: Floats) -> float | None:

@@ -90,16 +90,17 @@ def _results(found: Validation) -> Iterator[VerdictFlag]:
         note=f"{numbers['trades_count']} trades; the limit is where gains and losses of their size balance",
     )
     yield from _against_singles(found)
+    year = found.market.sessions_a_year_count
     for name, walk in (("anchored", found.anchored), ("rolling", found.rolling)):
         yield _at_least(
             f"walk-forward return, {name}", total_return_frac(walk.returns), 0.0, is_frac=True, is_strict=True,
-            note=f"out of sample, {len(walk.folds)} folds, Sharpe {sharpe_or_zero(walk.returns):.2f}",
+            note=f"out of sample, {len(walk.folds)} folds, Sharpe {sharpe_or_zero(walk.returns, year):.2f}",
         )
     chosen = found.chosen_on_train
     yield _at_least(
         "best of train, on validation", total_return_frac(chosen.returns[found.train_count :]), 0.0, is_frac=True, is_strict=True,
-        failing=Colour.AMBER, note=f"{chosen.name}: Sharpe {sharpe_or_zero(chosen.returns[: found.train_count]):.2f}, then "
-                                   f"{sharpe_or_zero(chosen.returns[found.train_count :]):.2f}",
+        failing=Colour.AMBER, note=f"{chosen.name}: Sharpe {sharpe_or_zero(chosen.returns[: found.train_count], year):.2f}, then "
+                                   f"{sharpe_or_zero(chosen.returns[found.train_count :], year):.2f}",
     )  # fmt: skip
 
 
@@ -110,8 +111,9 @@ def _against_singles(found: Validation) -> Iterator[VerdictFlag]:
     """
     alone = [trial for trial in found.trials if trial.name in found.trials[0].parameters.strategies]
     if alone:
-        best = max(alone, key=lambda trial: sharpe_or_zero(trial.returns))
-        ensemble, limit = sharpe_or_zero(found.trials[0].returns), sharpe_or_zero(best.returns)
+        year = found.market.sessions_a_year_count
+        best = max(alone, key=lambda trial: sharpe_or_zero(trial.returns, year))
+        ensemble, limit = sharpe_or_zero(found.trials[0].returns, year), sharpe_or_zero(best.returns, year)
         is_near = limit > 0 and ensemble >= limit * SINGLE_SHARPE_SHARE_MIN
         yield _at_least(
             "ensemble's Sharpe against the best single's", ensemble, limit, failing=Colour.AMBER if is_near else Colour.RED,

@@ -33,27 +33,29 @@ class WalkForward(NamedTuple):
     returns: Floats
 
 
-def walk_forward(names: Sequence[str], returns: Floats, days: Sequence[date], rows: Sequence[FoldRows]) -> WalkForward:
+def walk_forward(
+    names: Sequence[str], returns: Floats, days: Sequence[date], rows: Sequence[FoldRows], sessions_a_year: int
+) -> WalkForward:
     """Walk through sessions x trials."""
     folds, stitched = [], []
     for fold in rows:
-        best = best_trial(returns[fold.in_sample])
+        best = best_trial(returns[fold.in_sample], sessions_a_year)
         after = returns[fold.out_of_sample, best]
         stitched.append(after)
         folds.append(Fold(
             in_sample=_span(days, fold.in_sample),
             out_of_sample=_span(days, fold.out_of_sample),
             chosen=names[best],
-            in_sample_sharpe_annual_ratio=sharpe_or_zero(returns[fold.in_sample, best]),
-            out_of_sample_sharpe_annual_ratio=sharpe_or_zero(after),
+            in_sample_sharpe_annual_ratio=sharpe_or_zero(returns[fold.in_sample, best], sessions_a_year),
+            out_of_sample_sharpe_annual_ratio=sharpe_or_zero(after, sessions_a_year),
             out_of_sample_return_frac=total_return_frac(after),
         ))  # fmt: skip
     return WalkForward(folds, np.concatenate(stitched))
 
 
-def best_trial(returns: Floats) -> int:
+def best_trial(returns: Floats, sessions_a_year: int) -> int:
     """The column with the highest Sharpe ratio; the first of equals."""
-    return int(np.argmax([sharpe_or_zero(column) for column in returns.T]))
+    return int(np.argmax([sharpe_or_zero(column, sessions_a_year) for column in returns.T]))
 
 
 def _span(days: Sequence[date], rows: slice) -> SessionSpan:

@@ -1,15 +1,53 @@
 """A strategy in a file of the user's own, outside the package."""
 
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.abc import SourceLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 
 from closebell.model.errors import ConfigurationError
+from closebell.model.panel import BarPanel, Matrix
 from closebell.strategies import Strategy
 
 _MODULE = "closebell_strategy_file"
+
+
+class _ReadOnce(SourceLoader):
+    """Loads a file's text as it was when it was read."""
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        self._path, self._content = path, content
+
+    def get_filename(self, fullname: str) -> str:
+        return f"{self._path}"
+
+    def get_data(self, path: str | bytes) -> bytes:
+        return self._content
+
+
+@dataclass(frozen=True)
+class FileScores:
+    """A file's `scores(panel)`. A process that it is sent to runs the same text, whatever the file says by then."""
+
+    path: Path
+    content: bytes
+
+    def __call__(self, panel: BarPanel) -> Matrix:
+        scores: Callable[[BarPanel], Matrix] = self.module.scores
+        return scores(panel)
+
+    def __reduce__(self) -> tuple[type["FileScores"], tuple[Path, bytes]]:
+        return FileScores, (self.path, self.content)
+
+    @cached_property
+    def module(self) -> ModuleType:
+        """The file, run once in each process. Raises ConfigurationError."""
+        return _executed(self.path, self.content)
 
 
 def read_strategy(path: Path) -> Strategy:
@@ -17,9 +55,26 @@ def read_strategy(path: Path) -> Strategy:
 
     Raises ConfigurationError, naming the file: it is missing, is no Python, fails when run, or lacks one of the three.
     """
+    return _strategy(_file(path))
+
+
+def read_strategy_to_send(path: Path) -> Strategy:
+    """The same for a strategy that other processes are to run too. Raises as `read_strategy`."""
+    scores = _file(path)
+    return _strategy(scores)._replace(scores=scores)
+
+
+def _file(path: Path) -> FileScores:
     if not path.is_file():
         raise ConfigurationError(f"{path} is no file: name a Python file with NAME, LOOKBACK_SESSIONS and scores(panel)")
-    module = _executed(path)
+    try:
+        return FileScores(path, path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _strategy(found: FileScores) -> Strategy:
+    path, module = found.path, found.module
     name, lookback_sessions, scores = (getattr(module, wanted, None) for wanted in ("NAME", "LOOKBACK_SESSIONS", "scores"))
     if not isinstance(name, str) or not name:
         raise ConfigurationError(f'{path} has no NAME: write NAME = "{path.stem}"')
@@ -38,14 +93,15 @@ def _line(error: BaseException, path: Path) -> str:
     return f" (line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
 
 
-def _executed(path: Path) -> ModuleType:
-    spec = spec_from_file_location(_MODULE, path.resolve())
-    if spec is None or spec.loader is None:
+def _executed(path: Path, content: bytes) -> ModuleType:
+    loader = _ReadOnce(path.resolve(), content)
+    spec = spec_from_loader(_MODULE, loader)
+    if spec is None or path.suffix != ".py":
         raise ConfigurationError(f"{path} is no Python file: its name has to end in .py")
     module = module_from_spec(spec)
     sys.modules[_MODULE] = module  # dataclasses look their module up
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a file that ends the process would end it as if all were well
         raise ConfigurationError(f"{path} cannot be run: {type(error).__name__}: {error}{_line(error, path)}") from error
     return module

@@ -19,7 +19,7 @@ from closebell.backtest.validation import TellDone, Validation, ValidationReques
 from closebell.backtest.validation_files import validation_files
 from closebell.backtest.validation_folder import ValidationFolder
 from closebell.backtest.verdict import Colour, VerdictFlag, flags, is_refused
-from closebell.cli.application import app, fail
+from closebell.cli.application import app, end_interrupted, fail
 from closebell.cli.backtest_commands import (
     Bars,
     Capacity,
@@ -32,17 +32,20 @@ from closebell.cli.backtest_commands import (
     Since,
     SlippageBps,
     Strategies,
+    Traded,
     Until,
+    Workers,
     amount_of,
     costs_of,
     day_of,
     desk_parameters,
     market_named,
     names_in,
-    told_of,
+    show_notes,
 )
-from closebell.cli.strategy_file import read_strategy
+from closebell.cli.strategy_file import read_strategy_to_send
 from closebell.model.errors import ClosebellError, ConfigurationError
+from closebell.model.instruments import Market
 from closebell.strategies import Strategy
 
 Folder = Annotated[Path, typer.Option("--out", help="Folder that keeps the seal, the count of trials and the results.")]
@@ -58,6 +61,7 @@ def validate_configuration(
     config: Config = None, slippage_bps: SlippageBps = "5", commission_per_share: PerShare = "0",
     commission_per_order: PerOrder = "0", commission_per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1",
     allow_gaps: Gaps = False, strategy_file: OwnFile = None, open_holdout: OpenHoldout = False, grid: Grid = 3, seed: Seed = 7,
+    workers: Workers = 2, market: Traded = Market.US_EQUITY,
 ) -> None:
     """Judge a configuration by sessions it was not chosen on. Status 1 when a red flag stands."""
     console = Console(highlight=False)
@@ -66,14 +70,14 @@ def validate_configuration(
             raise ConfigurationError(f"--grid is {grid}: write {', '.join(map(str, GRID_COUNTS))}")
         costs = costs_of(slippage_bps, commission_per_share, commission_per_order, commission_per_round_trip, capacity)
         costs.options(amount_of("--cash", cash))  # refused before anything is read
-        own = read_strategy(strategy_file) if strategy_file else None
+        own = read_strategy_to_send(strategy_file) if strategy_file else None
         with _registered(own):
-            folder, found = ValidationFolder(out), market_named(bars, costs, gaps_are_allowed=allow_gaps)
+            folder, found = ValidationFolder(out), market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
             names = names_in(strategies) or ((own.name,) if own else ())
             request = ValidationRequest(
                 terms=TrialTerms(found.market, costs, amount_of("--cash", cash)),
                 parameters=desk_parameters(found, config, names),
-                first=day_of(since), last=day_of(until), grid_count=grid, seed=seed,
+                first=day_of(since), last=day_of(until), grid_count=grid, seed=seed, workers_count=workers,
                 opens_at=SystemClock().now() if open_holdout else None,
             )  # fmt: skip
             with _told(console) as done:
@@ -82,9 +86,10 @@ def validate_configuration(
         folder.write(validation_files(validation, judged))
     except ClosebellError as error:
         fail(error)
+    except KeyboardInterrupt as error:
+        end_interrupted(f"the trials that were done are remembered in {out}, the same command tries all of them", error)
     show_verdict(console, validation, judged)
-    for warning in told_of(found.market):
-        console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True)
+    show_notes(console, found.market, request.parameters)
     console.print(f"written to {out}")
     if is_refused(judged):
         raise typer.Exit(1)
