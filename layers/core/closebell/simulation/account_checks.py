@@ -133,8 +133,9 @@ def _refuse_shares(order: ExchangeOrder, owned: Decimal, available: Decimal) -> 
 
 
 def shown_usd(amount_usd: Decimal) -> Decimal:
-    """A value, a balance or an average as a broker shows it: to nine decimals. Coins times prices have more."""
-    return round(amount_usd, 9)
+    """A value, a balance or an average as a broker shows it: to nine decimals. Coins times prices have more; what has fewer stays."""
+    shown = round(amount_usd, 9)
+    return amount_usd if shown == amount_usd else shown
 
 
 def plain(number: Decimal) -> str:
