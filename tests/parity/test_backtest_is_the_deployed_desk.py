@@ -1,5 +1,6 @@
 """The same bars through the local stack and through a backtest give the same plans, orders, fills and equity, byte for byte."""
 
+import json
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -68,5 +69,8 @@ def test_coins_on_days_of_the_synthetic_market(tmp_path: Path) -> None:
     here = backtested(InventedCoinDays(), invented_coin_parameters(), sessions)
     there = deployed(scenario, sessions, tmp_path)
     require_equal(there, here)
-    assert {"stop", "target", "time_stop"} <= rules_of(here)
+    assert {"stop", "target", "time_stop"} <= rules_of(here)  # no order rests for a coin's target: the desk itself sells
     assert here.lines["DENIAL"]
+    fills, trades = ([json.loads(line) for line in here.lines[kind]] for kind in ("FILL", "TRADE"))
+    bought = {fill["quantity_shares"] for fill in fills if fill["side"] == "buy"}
+    assert bought.isdisjoint(trade["quantity_shares"] for trade in trades)  # the fee is taken in coins: less is there to sell
