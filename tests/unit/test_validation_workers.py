@@ -122,6 +122,8 @@ def command(words: list[str]) -> None:
 def test_an_interrupt_ends_every_process_at_once_and_the_folder_goes_on(shares: Path, tmp_path: Path) -> None:
     interrupted = get_context("spawn").Process(target=command, args=(words_for(shares, tmp_path, 2, INTERRUPTS),))
     interrupted.start()
+    interrupted.join(90)
+    interrupted.kill()  # were it stuck, the tests would wait for it forever
     interrupted.join()
     assert interrupted.exitcode == INTERRUPTED
     said = (tmp_path / "by 2 said").read_text()

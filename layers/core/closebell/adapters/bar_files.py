@@ -342,7 +342,7 @@ def _wrong_prices(fields: dict[str, Floats]) -> Iterator[Fault]:
 def _wrong_market(found: Sequence[SymbolBars], market: Market) -> list[str]:
     """Crypto pairs among shares: one backtest trades one market. What is called after a pair in USD is one."""
     pairs = [bars.path.name for bars in found if "/" in bars.symbol and market is Market.US_EQUITY]
-    hint = "take it out of the folder; backtest and compare trade a folder of pairs alone with --market crypto"
+    hint = "take it out of the folder; trade a folder of pairs alone with --market crypto"
     return [f"{', '.join(pairs)}: a crypto pair has other sessions and fees than shares; {hint}"] if pairs else []
 
 

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from multiprocessing import get_context
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from threading import Thread
 from types import MappingProxyType, TracebackType
@@ -94,7 +94,7 @@ class ProcessPool(Generic[Task, Result]):
         while waiting or running:
             try:
                 while waiting and len(running) < self._workers_count:
-                    future: Future[Result] = self._pool.submit(_work_here, tasks[waiting[0]])
+                    future = self._begun(self._pool, tasks[waiting[0]])
                     running[future] = waiting.popleft()
             except BrokenProcessPool:
                 break
@@ -111,10 +111,14 @@ class ProcessPool(Generic[Task, Result]):
     def _alone(self, task: Task) -> Result | BaseException:
         """Work on one task in a process of its own, which tells whether it was the one that died."""
         self._pool = self._processes(1)
-        future: Future[Result] = self._pool.submit(_work_here, task)
-        outcome = self._outcome(future)
+        outcome = self._outcome(self._begun(self._pool, task))
         self._discard()
         return outcome
+
+    @staticmethod
+    def _begun(pool: ProcessPoolExecutor, task: Task) -> Future[Result]:
+        with _uninterrupted():
+            return pool.submit(_work_here, task)
 
     @staticmethod
     def _outcome(future: Future[Result]) -> Result | BaseException:
@@ -134,12 +138,23 @@ class ProcessPool(Generic[Task, Result]):
         return ProcessPoolExecutor(workers_count, mp_context=context, initializer=_begin, initargs=told)
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """An interrupt waits until a process is begun: a half-begun one would die of it loudly. The processes, and what makes them,
+    are begun deaf to interrupts and stay so; the lifeline ends them without a word."""
+    resource_tracker.ensure_running()  # it lets interrupts through again when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _works: list[Callable[[Any], Any]] = []
 """What this process does; a process of the pool is told once, at its beginning."""
 
 
 def _begin(work: Callable[[Any], Any], strategies: dict[str, Strategy], lifeline: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt ends it at once and without a word
     Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     registry.STRATEGIES = MappingProxyType(strategies)
     _works.append(work)
