@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+import pytest
+
 from closebell.app.control import halt_desk
 from closebell.app.desk import load_desk
 from closebell.app.rebuild import rebuild_desk
+from closebell.backtest.followed_venue import FollowedVenue
 from closebell.model.books import PositionState
-from closebell.model.broker import CashActivity, OrderType, Side, VenueFill
+from closebell.model.broker import CashActivity, OrderType, Side, VenueFill, VenuePosition
 from closebell.model.decision import ExitRule
+from closebell.model.instruments import Market
 from closebell.model.orders import OrderLeg, OrderState
 from closebell.simulation.simulated_broker import SimulatedBroker
 from tests.unit.app.coin_desk import COIN, FIFTH, FOURTH, SECOND, THIRD, CoinDesk, coin_entry, coin_exit, holding, utc
@@ -127,3 +131,21 @@ def test_books_rebuilt_from_fees_that_are_listed_after_the_sale_keep_its_profit(
     assert (books.positions, books.breaks) == ({}, [])
     assert [(one.quantity_shares, one.pnl_usd) for one in books.trades] == [(D("9.975"), D("-2.5"))]
     assert desk.trades == books.trades
+
+
+@pytest.mark.parametrize(("price", "coins"), [("2073.31", "0.123456789"), ("65432.12", "0.000154321"), ("0.08315", "1234.567890123")])
+def test_a_price_is_known_in_spite_of_the_rounded_value_it_is_told_by(price: str, coins: str) -> None:
+    """A price that is exactly the stop must be seen to be at the stop."""
+    held = VenuePosition(
+        symbol=COIN, market=Market.CRYPTO, quantity_shares=D(coins), available_shares=D(coins), average_entry_price_usd=D(1),
+        market_value_usd=round(D(price) * D(coins), 9),
+    )  # fmt: skip
+
+    class OneHolding(FollowedVenue):
+        def __init__(self) -> None:
+            """Nothing but the holding."""
+
+        def venue_position(self, symbol: str) -> VenuePosition | None:
+            return held
+
+    assert OneHolding().price_usd(COIN) == D(price)

@@ -148,7 +148,9 @@ def test_no_equity_is_no_room() -> None:
 
 
 def test_a_gain_is_no_loss() -> None:
-    assert result(case(desk(snapshot(broker_account=account(120_000, last_equity_usd=100_000)))), "daily_loss").measured == 0
+    for last_equity_usd in ("100000", "100000.123456789"):
+        view = desk(snapshot(broker_account=account(120_000, last_equity_usd=last_equity_usd)))
+        assert str(result(case(view), "daily_loss").measured) == "0", "not 0E+9"
 
 
 def test_an_unpriced_order_makes_the_gross_exposure_unknown() -> None:

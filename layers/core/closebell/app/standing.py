@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from closebell.app.booking import Bookkeeper
 from closebell.app.desk import Desk
@@ -21,6 +21,8 @@ from closebell.model.broker import BrokerSnapshot, MarketClock, VenuePosition
 from closebell.model.instruments import Market
 from closebell.model.orders import DayCounters, OrderLeg, OrderRecord
 from closebell.ports.journal import Change, Stored
+
+_NINE_DIGITS = Context(prec=9)
 
 
 class Standing(ABC):
@@ -143,9 +145,9 @@ class Standing(ABC):
         return self.reading.position_of.get(symbol)
 
     def price_usd(self, symbol: str) -> Decimal | None:
-        """What the broker values a share at; None when it holds none."""
+        """What the broker values a share at, as exactly as a rounded value tells it; None when it holds none."""
         held = self.venue_position(symbol)
-        return held.market_value_usd / held.quantity_shares if held and held.quantity_shares else None
+        return _NINE_DIGITS.divide(held.market_value_usd, held.quantity_shares) if held and held.quantity_shares else None
 
     def place(self, order: OrderRecord, also: Sequence[Change] = ()) -> OrderRecord:
         """Place an order, and keep what it then is. Raises as `Executor.place` does."""

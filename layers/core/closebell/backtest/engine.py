@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
 
+from closebell.app.breaks import name_trades_by_hand
 from closebell.app.control import confirm_resume, read_halt, request_resume, store_parameters
 from closebell.app.evidence import EvidenceReader, SessionPair
 from closebell.app.generate_signals import session_inputs
@@ -39,7 +40,7 @@ from closebell.simulation.memory_journal import MemoryJournal
 from closebell.simulation.trading_floor import ExchangeOptions
 
 OWNER = "the owner, the morning after"
-PRICE_SPARE_FRAC = Decimal("1e-9")
+PRICE_SPARE_FRAC = Decimal("1e-8")
 LOSS_SPARE_FRAC = 1e-9
 
 Progress = Callable[[int, int], None]
@@ -174,6 +175,8 @@ class BacktestDesk:
         if not self._plans and not self._has_changed:
             return
         self.venue.follow(reads=bool(self._plans))
+        if name_trades_by_hand(self.venue, session):
+            self.venue.room.runs.deliver_alerts()
         if self.day.market is Market.US_EQUITY:  # whose calendar a deployed run asks for
             self.venue.room.budget.spend(self.venue.now)
         morning = Morning(self.venue, self.day.market, session)

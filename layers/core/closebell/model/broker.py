@@ -221,7 +221,8 @@ class BrokerSnapshot(Record):
     def day_loss_frac(self) -> Decimal:
         """What was lost since the last close, as a fraction of equity then; transfers are neither loss nor gain."""
         before = self.account.last_equity_usd
-        return max(before - (self.account.equity_usd - self.transfers_usd), Decimal(0)) / before if before > 0 else Decimal(0)
+        loss = before - (self.account.equity_usd - self.transfers_usd)
+        return loss / before if loss > 0 < before else Decimal(0)
 
     @property
     def key(self) -> Key:

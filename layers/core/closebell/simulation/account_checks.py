@@ -133,7 +133,7 @@ def _refuse_shares(order: ExchangeOrder, owned: Decimal, available: Decimal) -> 
 
 
 def shown_usd(amount_usd: Decimal) -> Decimal:
-    """A value, a balance or an average as a broker shows it: to nine decimals. Coins times prices have more; what has fewer stays."""
+    """A value, a balance or an average as a broker shows it: to nine decimals; what has fewer stays as it is."""
     shown = round(amount_usd, 9)
     return amount_usd if shown == amount_usd else shown
 
