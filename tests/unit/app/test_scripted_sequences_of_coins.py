@@ -133,7 +133,10 @@ def test_books_rebuilt_from_fees_that_are_listed_after_the_sale_keep_its_profit(
     assert desk.trades == books.trades
 
 
-@pytest.mark.parametrize(("price", "coins"), [("2073.31", "0.123456789"), ("65432.12", "0.000154321"), ("0.08315", "1234.567890123")])
+HOLDINGS = [("2073.31", "0.123456789"), ("65432.12", "0.000154321"), ("0.08315", "1234.567890123")]
+
+
+@pytest.mark.parametrize(("price", "coins"), HOLDINGS)
 def test_a_price_is_known_in_spite_of_the_rounded_value_it_is_told_by(price: str, coins: str) -> None:
     """A price that is exactly the stop must be seen to be at the stop."""
     held = VenuePosition(
