@@ -20,11 +20,13 @@ from closebell.backtest.stress import (
     STRESSES,
     DelayedEvidence,
     crashes,
+    doubled,
     missing_bars,
     stressed,
 )
 from closebell.backtest.trials import TrialTerms, run_trial
 from closebell.backtest.walk_forward import walk_forward
+from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel
 from closebell.simulation.bar_market import BarMarket, hours_of
@@ -57,9 +59,16 @@ def test_doubled_costs_cost_double_and_two_percent_of_bars_are_missing_a_month_a
     terms = TrialTerms(market_of(panel, f"{costs.spread_frac}"), costs, Decimal(100_000))
     parameters, span = parameters_of(panel, "momentum"), SessionSpan(days_of(panel)[250], days_of(panel)[-1])
     plain = run_trial("plain", terms, parameters, span)
-    doubled, late, holed = (stressed(name, terms, parameters, span, seed=1) for name in STRESSES)
-    assert doubled.summary["cost_usd"] == pytest.approx(2 * plain.summary["cost_usd"], rel=0.15)
+    dear, late, holed = (stressed(name, terms, parameters, span, seed=1) for name in STRESSES)
+    assert dear.summary["cost_usd"] == pytest.approx(2 * plain.summary["cost_usd"], rel=0.15)
     assert len({plain.summary["trades_sha256"], late.summary["trades_sha256"], holed.summary["trades_sha256"]}) == 3
+
+
+@pytest.mark.parametrize(("market", "most"), [(Market.US_EQUITY, "500"), (Market.CRYPTO, "487.5")])
+def test_costs_that_cannot_be_doubled_are_refused_with_the_most_that_can(market: Market, most: str) -> None:
+    assert doubled(Costs(slippage_bps=Decimal(most)), market).slippage_bps == 1000
+    with pytest.raises(ConfigurationError, match=f"at most {most}$"):
+        doubled(Costs(slippage_bps=Decimal("500.1")), market)
 
 
 def test_doubled_costs_of_crypto_are_twice_the_fee_too() -> None:
@@ -68,9 +77,9 @@ def test_doubled_costs_of_crypto_are_twice_the_fee_too() -> None:
     terms = TrialTerms(coin_market(panel, f"{costs.spread_frac}"), costs, Decimal(100_000))
     parameters = parameters_of(panel, "momentum", market=Market.CRYPTO)
     span = SessionSpan(days_of(panel)[230], days_of(panel)[-1])
-    plain, doubled = run_trial("plain", terms, parameters, span), stressed(DOUBLED, terms, parameters, span, seed=1)
+    plain, dear = run_trial("plain", terms, parameters, span), stressed(DOUBLED, terms, parameters, span, seed=1)
     assert plain.summary["commission_usd"] > 3 * plain.summary["spread_cost_usd"]
-    assert doubled.summary["cost_usd"] == pytest.approx(2 * plain.summary["cost_usd"], rel=0.15)
+    assert dear.summary["cost_usd"] == pytest.approx(2 * plain.summary["cost_usd"], rel=0.15)
 
 
 def test_missing_bars_of_crypto_leave_the_coin_of_its_regime_and_are_thirty_days_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,17 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from closebell.backtest.known_evidence import KnownEvidence
-from closebell.backtest.run import Costs
+from closebell.backtest.run import SLIPPAGE_BPS_MAX, Costs
 from closebell.backtest.splits import SessionSpan
 from closebell.backtest.summary import Floats
 from closebell.backtest.trials import TrialResult, TrialTerms, run_trial
 from closebell.backtest.validation_statistics import deepest_drawdown_frac, total_return_frac
+from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel, Matrix
 from closebell.model.parameters import ParameterSet
@@ -54,7 +56,7 @@ def stressed(name: str, terms: TrialTerms, parameters: ParameterSet, span: Sessi
     """The configuration under one of `STRESSES`."""
     market, traded, evidence = terms.market, terms.market.asset_class, None
     if name == DOUBLED:
-        dear = _doubled(terms.costs, traded)
+        dear = doubled(terms.costs, traded)
         terms = TrialTerms(market.altered(spread_frac=dear.spread_frac), dear, terms.cash_usd)
     elif name == DELAYED:
         evidence = DelayedEvidence(market, parameters)
@@ -87,11 +89,18 @@ def crashes(returns: Floats, days: Sequence[date]) -> list[CrashResult]:
     return found
 
 
-def _doubled(costs: Costs, market: Market) -> Costs:
-    """Of crypto the broker's fee, which nothing changes, is paid once more as slippage."""
+def doubled(costs: Costs, market: Market) -> Costs:
+    """Twice the costs; of crypto the broker's fee, which nothing changes, is paid once more as slippage.
+
+    Raises ConfigurationError when the slippage would be more than any can be.
+    """
     fee_bps = TAKER_FEE_FRAC * 10_000 if market is Market.CRYPTO else 0
+    slippage_bps = 2 * costs.slippage_bps + fee_bps
+    if slippage_bps > SLIPPAGE_BPS_MAX:
+        most_bps = (Decimal(SLIPPAGE_BPS_MAX) - fee_bps).normalize() / 2
+        raise ConfigurationError(f"slippage_bps is {costs.slippage_bps}: a validation doubles the costs, so at most {most_bps:f}")
     return replace(
-        costs, slippage_bps=2 * costs.slippage_bps + fee_bps, commission_a_share_usd=2 * costs.commission_a_share_usd,
+        costs, slippage_bps=slippage_bps, commission_a_share_usd=2 * costs.commission_a_share_usd,
         commission_an_order_usd=2 * costs.commission_an_order_usd,
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from closebell.backtest.run import span_of
 from closebell.backtest.sensitivity import Sensitivity
 from closebell.backtest.splits import DataSplit, anchored_folds, rolling_folds, split_sessions
-from closebell.backtest.stress import STRESSES, CrashResult, crashes
+from closebell.backtest.stress import STRESSES, CrashResult, crashes, doubled
 from closebell.backtest.summary import Floats
 from closebell.backtest.trials import (
     AS_CONFIGURED,
@@ -121,6 +121,7 @@ def validate(request: ValidationRequest, folder: ValidationFolder, done: TellDon
     that cannot be written).
     """
     terms, parameters = request.terms, request.parameters
+    doubled(terms.costs, terms.market.asset_class)  # refused before anything is traded
     split = split_sessions(_days(request), folder.sealed_span())
     span = split.development
     seal = folder.seal(split.holdout, terms.market.panel, parameters)
