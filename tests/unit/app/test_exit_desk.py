@@ -19,7 +19,7 @@ from closebell.model.decision import ExitRule
 from closebell.model.errors import OutcomeUnknown
 from closebell.model.instruments import Market
 from closebell.model.orders import OrderLeg, OrderRecord, OrderState
-from closebell.ports.journal import Stored
+from closebell.ports.journal import Create, Stored
 from tests.unit.app.small_desk import VERSION, FixedClock, SmallDesk, bought, new_york
 
 D = Decimal
@@ -114,9 +114,41 @@ def test_an_exit_cancels_the_stop_sees_it_ended_and_sells_once() -> None:
     assert closing.resting() == ["sell 10 market"]
 
 
+def tried(last_session: date = WEDNESDAY, **changes: object) -> Closing:
+    """A position whose exit three orders of today have tried in vain, but for what is said of the last of them."""
+    closing = Closing()
+    closing.begin(exit_attempts_count=EXIT_ATTEMPTS_COUNT_MAX)
+    for number in range(1, EXIT_ATTEMPTS_COUNT_MAX + 1):
+        drawn = exit_order(closing.position.record, number, D(10), closing.sync.desk_name, closing.sync.clock)
+        session, last = (last_session, changes) if number == EXIT_ATTEMPTS_COUNT_MAX else (WEDNESDAY, {})
+        order_id = Purpose("plan-x", OrderLeg.EXIT, number, session).order_id(closing.sync.desk_name, Market.US_EQUITY)
+        facts = {"client_order_id": order_id, "session": session, "state": OrderState.REJECTED, **last}
+        closing.desk.memory.commit([Create(drawn.model_copy(update=facts))])
+    return closing
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_given_up"),
+    [
+        ({}, True),
+        ({"state": OrderState.EXPIRED}, True),
+        ({"state": OrderState.EXPIRED, "filled_quantity_shares": D(3)}, False),
+        ({"state": OrderState.CANCELED, "last_session": TUESDAY}, False),
+        ({"plan_id": "another plan"}, False),
+        ({"leg": OrderLeg.PROTECT}, False),
+        ({"state": OrderState.ACCEPTED}, False),
+    ],
+)
+def test_an_exit_is_given_up_when_three_orders_of_one_session_sold_nothing(
+    changes: dict[str, Any], is_given_up: bool
+) -> None:
+    """What a day without trading ends, or what sold a part, is followed by another order: the shares are still ours to sell."""
+    closing = tried(**changes)
+    assert closing.exits.is_given_up(closing.position.record) is is_given_up
+
+
 def test_the_last_attempt_is_made_and_none_after_it() -> None:
-    spent = Closing()
-    spent.begin(exit_attempts_count=EXIT_ATTEMPTS_COUNT_MAX)
+    spent = tried()
     assert spent.exits.advance("AAA") is None
     assert not spent.is_cancel_asked
     last = Closing()

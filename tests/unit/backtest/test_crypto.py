@@ -71,16 +71,16 @@ def naive_sale(panel: BarPanel, bought_row: int, bought_usd: Decimal, spread_fra
     for row in range(bought_row, len(panel.sessions)):
         prices = prices_of(panel, row)
         if row - bought_row == HELD_SESSIONS + 1 and prices[0] > stop:
-            return row, prices[0] - half(prices[1]), "time_stop"
+            return row, prices[1] - half(prices[1]), "time_stop"
         for place, price in enumerate(prices):
             if price <= stop and (row, place) > (bought_row, 0):
                 met = min(stop, before) if place else price
-                return row, met - half(price), "stop"
+                return row, met - half(met), "stop"
             if price >= target:  # seen a quarter of an hour later; the stop is cancelled, and half an hour later it is sold
                 following = [*prices, *prices_of(panel, row + 1)[:2]] if row + 1 < len(panel.sessions) else prices
                 crosses_midnight = place + 2 >= len(prices)
-                met = prices_of(panel, row + 1)[0] if crosses_midnight else prices[place + 1]
-                return row + crosses_midnight, met - half(following[place + 2]), "target"
+                met = following[place + 2]
+                return row + crosses_midnight, met - half(met), "target"
             before = price
     return len(panel.sessions) - 1, prices_of(panel, len(panel.sessions) - 1)[-1] - half(prices[-1]), "end"
 

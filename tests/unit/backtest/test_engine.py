@@ -132,6 +132,20 @@ def test_a_close_only_source_fills_at_the_next_close() -> None:
         assert trade.entry_price_usd == Decimal(repr(float(panel.close[row, column])))
 
 
+def test_what_finds_no_trading_for_days_is_sold_when_it_trades_again() -> None:
+    """Its sales expire one after another: no reason to keep it for ever, without a stop."""
+    panel = seeded_panel(8, 320, 6)
+    whole = traded(panel)
+    first = next(trade for trade in whole.trades if trade.closed_by is ClosedBy.TIME_STOP)
+    row, column = dates(panel).index(first.closed_session), panel.symbols.index(first.symbol)
+    holed = {field: getattr(panel, field).copy() for field in FIELDS}
+    for values in holed.values():
+        values[row : row + 6, column] = np.nan
+    after = traded(replace(panel, **holed))
+    (sold,) = [one for one in after.trades if (one.symbol, one.opened_session) == (first.symbol, first.opened_session)]
+    assert (sold.closed_session, sold.closed_by) == (dates(panel)[row + 6], ClosedBy.TIME_STOP)
+
+
 def test_a_missing_bar_neither_trades_nor_breaks_anything() -> None:
     panel = seeded_panel(9, 320, 6)
     holes = {field: getattr(panel, field).copy() for field in FIELDS}

@@ -44,7 +44,7 @@ def naive_exit(panel: BarPanel, column: int, entry_row: int, entry_usd: float, h
             return Exit(row, max(target, opened - tick(opened * half_spread_frac)), "target")
         if low <= stop:
             met = min(stop, opened)
-            return Exit(row, met - tick(low * half_spread_frac), "stop")
+            return Exit(row, met - tick(met * half_spread_frac), "stop")
         if high >= target:
             return Exit(row, target, "target")
     last = float(panel.close[-1, column])

@@ -19,7 +19,7 @@ from closebell.ports.journal import Replace, Stored
 
 OPENING_AUCTION_CUTOFF = time(9, 28)
 EXIT_ATTEMPTS_COUNT_MAX = 3
-"""Exits refused this often are no accident: the position is disputed and a human is asked."""
+"""Exits that fail this often in a session are no accident: the position is disputed and a human is asked."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,28 @@ class ExitDesk:
         stored = self.sync.keeper.positions.get(symbol)
         if stored is None or stored.record.state is not PositionState.CLOSING or not stored.record.lots:
             return None
-        if stored.record.exit_attempts_count >= EXIT_ATTEMPTS_COUNT_MAX or not self._orders_are_over(symbol):
+        if self.is_given_up(stored.record) or not self._orders_are_over(symbol):
             return None
         sellable = self.sellable_shares(stored.record)
         if sellable < sellable_shares(stored.record.quantity_shares):
             return None
         return self._sell(stored, sellable)
+
+    def is_given_up(self, position: Position) -> bool:
+        """Whether as many exit orders of this session as may be have ended without a sale: refused, or cancelled at once.
+
+        Where nothing trades, an order ends with the session and the next one takes its place; what sold a part was no failure.
+        """
+        if position.exit_attempts_count < EXIT_ATTEMPTS_COUNT_MAX:
+            return False
+        session = position.market.date_of(self.sync.now)
+        orders = (stored.record for stored in self.sync.room.journal.query("journal", f"ORDER#{position.market}#{session}"))
+        futile_count = sum(
+            order.state.is_terminal and not order.filled_quantity_shares
+            for order in orders
+            if isinstance(order, OrderRecord) and order.plan_id == position.exit_plan_id and order.leg is OrderLeg.EXIT
+        )
+        return futile_count >= EXIT_ATTEMPTS_COUNT_MAX
 
     def _sell(self, stored: Stored[Position], sellable_shares: Decimal) -> OrderRecord:
         sync, position = self.sync, stored.record

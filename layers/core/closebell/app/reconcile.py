@@ -228,8 +228,9 @@ class Cycle:
                 continue
             if self._is_dust(position):
                 self._mark(symbol, PositionState.DUST)
-            elif self.exits.advance(symbol) is not None:
+            elif (order := self.exits.advance(symbol)) is not None:
                 self.sync.counts["exits"] += 1
+                self._tell_repeated(order, position)
             else:
                 self._explain_wait(symbol, position)
 
@@ -252,11 +253,20 @@ class Cycle:
         position = self.keeper.positions[symbol].record
         self.exits.begin(symbol, f"{position.plan_id}-{rule}", rule, reason)
 
+    def _tell_repeated(self, order: OrderRecord, position: Position) -> None:
+        """An exit that several orders could not bring to its end goes on, and the owner knows."""
+        if order.attempt_count > EXIT_ATTEMPTS_COUNT_MAX:
+            body = (
+                f"{order.symbol} is to be sold ({position.exit_reason}), but {order.attempt_count - 1} orders found too little "
+                f"trading. Another one rests now, for {order.quantity_shares} shares."
+            )
+            self._alert(f"exit-waits-{self.session}-{order.symbol}", f"The exit of {order.symbol} waits", body, "exit-refused")
+
     def _explain_wait(self, symbol: str, position: Position) -> None:
         """An exit that cannot go on is no secret: refused too often it is disputed, held up by somebody else it is told."""
         if self.sync.working(symbol, OrderLeg.EXIT):
             return
-        if position.exit_attempts_count >= EXIT_ATTEMPTS_COUNT_MAX:
+        if self.exits.is_given_up(position):
             note = f"its exit was tried {position.exit_attempts_count} times and did not go through"
             # told first: a run that ends in between disputes it again, and nothing is ever disputed in silence
             self._alert(f"exit-{self.session}-{symbol}", f"{symbol} cannot be sold", f"{symbol}: {note}", "exit-refused")

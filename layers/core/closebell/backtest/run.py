@@ -36,7 +36,7 @@ class Costs:
     Parameters
     ----------
     slippage_bps
-        What a market or stop order pays beyond the print, in hundredths of a percent; limit orders pay none.
+        What an order that does not wait pays beyond the price, in hundredths of a percent; one that rests at its limit pays none.
     commission_a_share_usd, commission_an_order_usd
         The broker's; an order that trades in several parts pays its own once.
     capacity_frac

@@ -132,10 +132,13 @@ def _slippage_of(text: str) -> Decimal:
     share, star, spread = text.partition("*")
     if not star:
         return amount_of("--slippage-bps", text)
-    share_frac = amount_of("--slippage-bps", share)
+    try:
+        share_frac, spread_bps = (amount_of("--slippage-bps", part) for part in (share, spread))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--slippage-bps is {text!r}: a share of the spread is written like 0.5*10") from error
     if share_frac > 1:
         raise ConfigurationError(f"--slippage-bps is {text}: a share of the spread is at most 1, as in 0.5*10")
-    return share_frac * amount_of("--slippage-bps", spread)
+    return share_frac * spread_bps
 
 
 def market_named(

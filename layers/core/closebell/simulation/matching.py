@@ -1,6 +1,6 @@
 """What a print does to an order: pure rules, one print and one order at a time.
 
-- A market order fills at the print, plus (buying) or minus (selling) half the spread.
+- A market order fills at the print, plus (buying) or minus (selling) half the spread; of crypto within two percent, or not yet.
 - A stop triggers at a print through it and fills as a market order at that print, however far through it is; where the
   price came there without a gap (inside a daily bar) it fills at the stop, or where the price came from if that is worse.
 - A limit fills when a print crosses it: at the print (or where the price came from without a gap) when that is the first one
@@ -9,7 +9,7 @@
 - `opg` sees only the first print of a session, `cls` only the last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -41,8 +41,11 @@ def meets(order: ExchangeOrder, seen: SeenPrint) -> bool:
     return seen.is_last if order.time_in_force == "cls" else True
 
 
-def execution(order: ExchangeOrder, seen: SeenPrint, half_spread_usd: Decimal) -> Execution | None:
-    """The price at which the order trades at this print, or None. Arms triggers and trails the stop."""
+def execution(order: ExchangeOrder, seen: SeenPrint, half_spread_at: Callable[[Decimal], Decimal]) -> Execution | None:
+    """The price at which the order trades at this print, or None. Arms triggers and trails the stop.
+
+    `half_spread_at` says half the spread (USD) at a price.
+    """
     price = seen.print.price_usd
     is_first_look, was_resting = order.seen_session != seen.session, order.seen_session is not None
     order.seen_session = seen.session
@@ -54,10 +57,13 @@ def execution(order: ExchangeOrder, seen: SeenPrint, half_spread_usd: Decimal) -
         order.triggered = is_first_look = True
         was_resting = False
         price = first = _met_on_the_way(order, seen)
+    elif order.order_type == "market" or seen.came_from_usd is None:
+        first = price  # a market order was not there yet when the price began to move
     else:
-        first = price if seen.came_from_usd is None else seen.came_from_usd
+        first = seen.came_from_usd
     limit = order.limit_price_usd
     if limit is None:
+        half_spread_usd = half_spread_at(price)
         return Execution(_taken_at(order, price, half_spread_usd), is_maker=False, half_spread_usd=half_spread_usd)
     reached = (price, first) if is_first_look else (price,)
     if min(reached) > limit if order.is_buy else max(reached) < limit:
@@ -65,7 +71,7 @@ def execution(order: ExchangeOrder, seen: SeenPrint, half_spread_usd: Decimal) -
     is_maker = was_resting and order.order_type != "market"
     if not is_first_look:
         return Execution(limit, is_maker)
-    taken = _taken_at(order, first, half_spread_usd)
+    taken = _taken_at(order, first, half_spread_at(first))
     paid = min(limit, taken) if order.is_buy else max(limit, taken)
     return Execution(paid, is_maker, abs(paid - first) if paid == taken else Decimal(0))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from random import Random
 
 from closebell.model.broker import VenueStatus
@@ -72,7 +73,7 @@ class TradingFloor:
         for order in self.orders.live(symbol):
             if not meets(order, seen):
                 continue
-            deal = execution(order, seen, self.tape.half_spread_usd(symbol, seen.print.price_usd))
+            deal = execution(order, seen, partial(self.tape.half_spread_usd, symbol))
             if deal is not None:
                 shares = self._tradable_shares(order, deal, capacity, seen.print.at)
                 if shares > 0:
