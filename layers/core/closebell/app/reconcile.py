@@ -255,7 +255,7 @@ class Cycle:
 
     def _tell_repeated(self, order: OrderRecord, position: Position) -> None:
         """An exit that several orders could not bring to its end goes on, and the owner knows."""
-        if order.attempt_count > EXIT_ATTEMPTS_COUNT_MAX:
+        if order.attempt_count > EXIT_ATTEMPTS_COUNT_MAX and not order.state.is_terminal:
             body = (
                 f"{order.symbol} is to be sold ({position.exit_reason}), but {order.attempt_count - 1} orders found too little "
                 f"trading. Another one rests now, for {order.quantity_shares} shares."

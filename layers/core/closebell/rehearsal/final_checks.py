@@ -65,10 +65,8 @@ class FinalChecks:
                 self._stage.violated(1, f"{symbol}: we call {claimed} ours, {true} are")
 
     def _looked_after(self, position: Position) -> None:
-        leaving = [
-            order for order in self._stage.exchange.floor.orders.live(position.symbol) if order.side is Side.SELL
-        ]
-        bare = self._witness.uncovered_shares(position) > 0 if position.state is not PositionState.CLOSING else not leaving
+        is_closing, witness = position.state is PositionState.CLOSING, self._witness
+        bare = not witness.is_leaving(position.symbol) if is_closing else witness.uncovered_shares(position) > 0
         if bare and not self._witness.was_told(position.symbol, EVER if position.state is PositionState.DISPUTED else A_DAY):
             self._stage.violated(11, f"{position.symbol} is {position.state} with neither a stop nor a sale nor a word")
 

@@ -22,7 +22,7 @@ from closebell.rehearsal.watched_journal import WatchedJournal
 from closebell.rehearsal.witness import Witness
 
 ZERO, CENT = Decimal(0), Decimal("0.01")
-UNPROTECTED_CYCLES_MAX = 2
+UNPROTECTED_CYCLES_MAX, WAITING_CYCLES_MAX = 2, 9
 HALTED_JUST_NOW = timedelta(minutes=1)
 CALM_CYCLES_COUNT = 3
 TRANSFERS = frozenset({"CSD", "CSW"})
@@ -45,6 +45,7 @@ class Checker:
         rebuilds = RebuildChecks(stage, raw, self.truth, parameters)
         self._final = FinalChecks(stage, raw, market, pager, self.truth, self._witness, rebuilds)
         self._bare_cycles: Counter[str] = Counter()
+        self._waiting_cycles: Counter[str] = Counter()
         self._cycles: set[datetime] = set()
         self._calm_cycles_count = 0
         self._rebuilt_at: datetime | None = None
@@ -73,19 +74,24 @@ class Checker:
                 self._stage.violated(9, f"the account is short of {symbol}")
 
     def _protected(self) -> None:
-        """A filled position has a stop under all of it within one cycle, or the owner was told within two."""
+        """A filled position has a stop under all of it within one cycle, or the owner was told within two; one that is to be sold
+        has a sale, or the owner was told within three quarters of an hour."""
         if self._last_look_at is not None and self._stage.now - self._last_look_at < timedelta(minutes=1):
             return  # several deliveries at one instant are one cycle
         self._last_look_at = self._stage.now
         positions = self._raw.all_of(Position)
         for gone in self._bare_cycles.keys() - {position.symbol for position in positions}:
-            del self._bare_cycles[gone]
+            del self._bare_cycles[gone], self._waiting_cycles[gone]
         for position in positions:
             symbol, uncovered = position.symbol, self._witness.uncovered_shares(position)
             bare = position.state in {PositionState.OPEN, PositionState.PROTECTED} and uncovered > 0
             self._bare_cycles[symbol] = self._bare_cycles[symbol] + 1 if bare else 0
             if self._bare_cycles[symbol] >= UNPROTECTED_CYCLES_MAX and not self._witness.was_told(symbol):
                 self._stage.violated(11, f"{uncovered} {symbol} without a stop and without a word")
+            waits = position.state is PositionState.CLOSING and not self._witness.is_leaving(symbol)
+            self._waiting_cycles[symbol] = self._waiting_cycles[symbol] + 1 if waits else 0
+            if self._waiting_cycles[symbol] >= WAITING_CYCLES_MAX and not self._witness.was_told(symbol):
+                self._stage.violated(11, f"{symbol} is to be sold, without a sale and without a word")
 
     @property
     def is_bare(self) -> bool:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from closebell.model.books import Position
+from closebell.model.broker import Side
 from closebell.model.operations import Alert
 from closebell.model.orders import is_our_order_id
 from closebell.rehearsal.stage import Stage
@@ -30,6 +31,10 @@ class Witness:
         ]
         covered = sum((order.remaining_shares for order in stops), Decimal(0))
         return self._truth.read().symbols[position.symbol].our_shares - covered
+
+    def is_leaving(self, symbol: str) -> bool:
+        """Whether any order rests that sells."""
+        return any(order.side is Side.SELL for order in self._stage.exchange.floor.orders.live(symbol))
 
     def was_told(self, words: str, within: timedelta = A_DAY) -> bool:
         """Whether an alert of the last day (or what `within` says) contains the words."""
