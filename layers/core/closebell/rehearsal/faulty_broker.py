@@ -93,8 +93,9 @@ class FaultyBroker:
 
     def open_orders(self) -> list[VenueOrder]:
         found = self._read("open_orders", self.real.open_orders)
+        self.stage.unlisted_order_id = ""
         if found and self.stage.strikes("list_omits_order"):
-            found.pop(self.stage.generator.randrange(len(found)))
+            self.stage.unlisted_order_id = found.pop(self.stage.generator.randrange(len(found))).client_order_id
         return found
 
     def every_order(self) -> list[VenueOrder]:

@@ -22,7 +22,8 @@ from closebell.rehearsal.watched_journal import WatchedJournal
 from closebell.rehearsal.witness import Witness
 
 ZERO, CENT = Decimal(0), Decimal("0.01")
-UNPROTECTED_CYCLES_MAX, WAITING_CYCLES_MAX = 2, 9
+UNPROTECTED_CYCLES_MAX, WAITING_CYCLES_MAX = 2, 6
+SALE_WAITS_AT_MOST = timedelta(hours=1)
 HALTED_JUST_NOW = timedelta(minutes=1)
 CALM_CYCLES_COUNT = 3
 TRANSFERS = frozenset({"CSD", "CSW"})
@@ -45,7 +46,7 @@ class Checker:
         rebuilds = RebuildChecks(stage, raw, self.truth, parameters)
         self._final = FinalChecks(stage, raw, market, pager, self.truth, self._witness, rebuilds)
         self._bare_cycles: Counter[str] = Counter()
-        self._waiting_cycles: Counter[str] = Counter()
+        self._waiting_looks: defaultdict[str, list[datetime]] = defaultdict(list)
         self._cycles: set[datetime] = set()
         self._calm_cycles_count = 0
         self._rebuilt_at: datetime | None = None
@@ -75,13 +76,14 @@ class Checker:
 
     def _protected(self) -> None:
         """A filled position has a stop under all of it within one cycle, or the owner was told within two; one that is to be sold
-        has a sale, or the owner was told within three quarters of an hour."""
+        has a sale, or the owner was told within an hour."""
         if self._last_look_at is not None and self._stage.now - self._last_look_at < timedelta(minutes=1):
             return  # several deliveries at one instant are one cycle
         self._last_look_at = self._stage.now
         positions = self._raw.all_of(Position)
         for gone in self._bare_cycles.keys() - {position.symbol for position in positions}:
-            del self._bare_cycles[gone], self._waiting_cycles[gone]
+            del self._bare_cycles[gone]
+            self._waiting_looks.pop(gone, None)
         for position in positions:
             symbol, uncovered = position.symbol, self._witness.uncovered_shares(position)
             bare = position.state in {PositionState.OPEN, PositionState.PROTECTED} and uncovered > 0
@@ -89,8 +91,9 @@ class Checker:
             if self._bare_cycles[symbol] >= UNPROTECTED_CYCLES_MAX and not self._witness.was_told(symbol):
                 self._stage.violated(11, f"{uncovered} {symbol} without a stop and without a word")
             waits = position.state is PositionState.CLOSING and not self._witness.is_leaving(symbol)
-            self._waiting_cycles[symbol] = self._waiting_cycles[symbol] + 1 if waits else 0
-            if self._waiting_cycles[symbol] >= WAITING_CYCLES_MAX and not self._witness.was_told(symbol):
+            looks = self._waiting_looks[symbol] = [*self._waiting_looks[symbol], self._stage.now] if waits else []
+            is_long = len(looks) >= WAITING_CYCLES_MAX and looks[-1] - looks[0] > SALE_WAITS_AT_MOST
+            if is_long and not self._witness.was_told(symbol):
                 self._stage.violated(11, f"{symbol} is to be sold, without a sale and without a word")
 
     @property

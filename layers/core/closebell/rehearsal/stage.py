@@ -49,7 +49,7 @@ class Stage:
     """The world of one seed.
 
     `step` names the run that is going on; `interrupt` starts another run inside it; `quoted_at` is when the newest quote was made
-    that the desk was shown of a symbol.
+    that the desk was shown of a symbol; `unlisted_order_id` is our id of the order that the last list of open ones left out.
     """
 
     seed: int
@@ -63,6 +63,7 @@ class Stage:
     trail: list[str] = field(default_factory=list)
     strays: set[str] = field(default_factory=set)
     quoted_at: dict[str, datetime] = field(default_factory=dict)
+    unlisted_order_id: str = ""
     violations: list[Violation] = field(default_factory=list)
     interrupt: Callable[[], None] | None = None
     halt_now: Callable[[], None] | None = None

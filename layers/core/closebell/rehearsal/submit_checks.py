@@ -147,11 +147,15 @@ class SubmitChecks:
                 self._stage.violated(invariant, f"{_name(order)}: {what} {value:.2f} above {limit:.2f}")
 
     def _committed(self, order: OrderRecord) -> dict[str, Decimal]:
-        """Symbol -> value (USD): held, resting as a buy, reserved by an order nobody has seen, and this one."""
+        """Symbol -> value (USD): held, resting as a buy, reserved by an order nobody has seen, and this one.
+
+        An order that the last list left out counts when it is ours: nobody could know of another one.
+        """
         floor, now = self._stage.exchange.floor, self._stage.now
         values = {symbol: value_usd(floor, symbol, now) for symbol in floor.book.holdings}
         for resting in self._orders.all_live():
-            if resting.is_buy and resting.client_order_id != order.client_order_id:
+            is_another = resting.client_order_id != order.client_order_id and not self._is_hidden(resting.client_order_id)
+            if resting.is_buy and is_another:
                 values[resting.symbol] = values.get(resting.symbol, ZERO) + resting.remaining_shares * resting.price_bound_usd
         for other in self._raw.all_of(OrderRecord):
             unseen = other.state.is_in_flight and self._orders.by_client_id(other.client_order_id) is None
@@ -161,6 +165,11 @@ class SubmitChecks:
         price = quote.ask_usd if quote else order.reserved_usd / order.quantity_shares
         values[order.symbol] = values.get(order.symbol, ZERO) + order.quantity_shares * price
         return values
+
+    def _is_hidden(self, order_id: str) -> bool:
+        """Whether the last list left out an order that no intent of ours tells of."""
+        is_known = is_our_order_id(order_id) and self._raw.at(order_key(order_id), OrderRecord) is not None
+        return order_id == self._stage.unlisted_order_id and not is_known
 
     def _orders_of(self, order: OrderRecord) -> Decimal:
         orders = self._raw.all_of(OrderRecord)
