@@ -23,7 +23,7 @@ from closebell.rehearsal.witness import Witness
 
 ZERO, CENT = Decimal(0), Decimal("0.01")
 UNPROTECTED_CYCLES_MAX, WAITING_CYCLES_MAX = 2, 6
-SALE_WAITS_AT_MOST = timedelta(hours=1)
+SALE_WAITS_AT_MOST = timedelta(hours=2)
 HALTED_JUST_NOW = timedelta(minutes=1)
 CALM_CYCLES_COUNT = 3
 TRANSFERS = frozenset({"CSD", "CSW"})
@@ -76,7 +76,7 @@ class Checker:
 
     def _protected(self) -> None:
         """A filled position has a stop under all of it within one cycle, or the owner was told within two; one that is to be sold
-        has a sale, or the owner was told within an hour."""
+        has a sale, or the owner was told within two hours."""
         if self._last_look_at is not None and self._stage.now - self._last_look_at < timedelta(minutes=1):
             return  # several deliveries at one instant are one cycle
         self._last_look_at = self._stage.now
