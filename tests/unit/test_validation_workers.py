@@ -2,8 +2,8 @@
 
 import fcntl
 import json
+import subprocess
 import sys
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,7 @@ def scores(panel):
         FAULT
     return np.clip(np.random.default_rng(5).normal(0.0, 0.6, panel.close.shape), -1.0, 1.0)
 '''
+COMMAND = Path(sys.executable).with_name("closebell")
 FAILS = 'raise DataError("a planted fault")'
 DIES = "in_a_process_of_its_own(); os.kill(os.getpid(), signal.SIGKILL)"
 INTERRUPTS = "interrupt()"
@@ -117,20 +118,11 @@ def test_a_process_that_dies_fails_the_validation_and_is_named(shares: Path, tmp
     assert remembered(tmp_path / "by 2") == NAMES
 
 
-def command(words: list[str]) -> None:
-    """The command in a process of its own, told apart by its status."""
-    sys.stderr = open(f"{words[-3]} said", "w")  # noqa: SIM115 - it stays open until the process ends
-    app(words)
-
-
 def test_an_interrupt_ends_every_process_at_once_and_the_folder_goes_on(shares: Path, tmp_path: Path) -> None:
-    interrupted = get_context("spawn").Process(target=command, args=(words_for(shares, tmp_path, 2, INTERRUPTS),))
-    interrupted.start()
-    interrupted.join(90)
-    interrupted.kill()  # were it stuck, the tests would wait for it forever
-    interrupted.join()
-    assert interrupted.exitcode == INTERRUPTED
-    said = (tmp_path / "by 2 said").read_text()
+    command = [f"{COMMAND}", *words_for(shares, tmp_path, 2, INTERRUPTS)]
+    interrupted = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    assert interrupted.returncode == INTERRUPTED
+    said = interrupted.stderr
     assert said.startswith("closebell: interrupted; the trials that were done are remembered in")
     assert "Traceback" not in said
     with (tmp_path / "alive").open("a") as file:

@@ -49,7 +49,7 @@ def read_book(venue: Venue, call: ApiCall) -> Reply:
         body={
             "cash_usd": plain(book.cash_usd),
             "positions": {
-                symbol: {"qty": plain(holding.shares), "cost_usd": plain(round(holding.cost_usd, 9))}
+                symbol: {"qty": plain(holding.shares), "cost_usd": plain(holding.cost_usd)}
                 for symbol, holding in sorted(book.holdings.items())
             },
             "orders": [order_json(order, with_legs=False) for order in venue.exchange.floor.orders.orders.values()],

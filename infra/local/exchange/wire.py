@@ -6,7 +6,7 @@ from typing import Any
 
 from closebell.model.broker import Quote
 from closebell.model.instruments import Market
-from closebell.simulation.account_checks import available_shares, buying_power_usd, plain, shown_usd, value_usd
+from closebell.simulation.account_checks import available_shares, buying_power_usd, plain, value_usd
 from closebell.simulation.exchange import Exchange
 from closebell.simulation.market import ListedAsset, Print
 from closebell.simulation.market_view import VendorBar
@@ -43,7 +43,6 @@ def asset_id(symbol: str) -> str:
 
 def order_json(order: ExchangeOrder, with_legs: bool) -> Json:
     """An order; its legs only when asked for, else null."""
-    average = order.filled_average_price_usd
     return {
         "id": order.venue_order_id,
         "client_order_id": order.client_order_id,
@@ -63,7 +62,7 @@ def order_json(order: ExchangeOrder, with_legs: bool) -> Json:
         "notional": money(order.notional_usd),
         "qty": money(order.quantity_shares),
         "filled_qty": plain(order.filled_shares),
-        "filled_avg_price": None if average is None else _rounded(average),
+        "filled_avg_price": money(order.filled_average_price_usd),
         "order_class": "" if order.order_class == "simple" else order.order_class,
         "order_type": order.order_type,
         "type": order.order_type,
@@ -89,7 +88,7 @@ def account_json(exchange: Exchange) -> Json:
     long_usd = sum((value for value in values if value > 0), Decimal(0))
     short_usd = sum((value for value in values if value < 0), Decimal(0))
     equity = book.cash_usd + long_usd + short_usd
-    power = _rounded(buying_power_usd(floor, exchange.now))
+    power = plain(buying_power_usd(floor, exchange.now))
     blocked = exchange.restriction == "blocked"
     return {
         "id": derived_id("account"),
@@ -97,18 +96,18 @@ def account_json(exchange: Exchange) -> Json:
         "status": "ACTIVE",
         "crypto_status": "ACTIVE",
         "currency": "USD",
-        "cash": _rounded(book.cash_usd),
-        "equity": _rounded(equity),
-        "portfolio_value": _rounded(equity),
-        "last_equity": _rounded(exchange.last_equity_usd()),
+        "cash": plain(book.cash_usd),
+        "equity": plain(equity),
+        "portfolio_value": plain(equity),
+        "last_equity": plain(exchange.last_equity_usd()),
         "buying_power": power,
         "regt_buying_power": power,
-        "non_marginable_buying_power": _rounded(buying_power_usd(floor, exchange.now, Market.CRYPTO)),
+        "non_marginable_buying_power": plain(buying_power_usd(floor, exchange.now, Market.CRYPTO)),
         "multiplier": str(exchange.options.margin_multiplier_ratio),
-        "long_market_value": _rounded(long_usd),
-        "short_market_value": _rounded(short_usd),
-        "position_market_value": _rounded(long_usd + short_usd),
-        "initial_margin": _rounded((long_usd - short_usd) / exchange.options.margin_multiplier_ratio),
+        "long_market_value": plain(long_usd),
+        "short_market_value": plain(short_usd),
+        "position_market_value": plain(long_usd + short_usd),
+        "initial_margin": plain((long_usd - short_usd) / exchange.options.margin_multiplier_ratio),
         "maintenance_margin": "0",
         "last_maintenance_margin": "0",
         "sma": "0",
@@ -122,10 +121,6 @@ def account_json(exchange: Exchange) -> Json:
         "shorting_enabled": floor.may_short,
         "created_at": "2017-01-01T00:00:00Z",
     }
-
-
-def _rounded(amount_usd: Decimal) -> str:
-    return plain(shown_usd(amount_usd))
 
 
 def position_json(exchange: Exchange, symbol: str) -> Json:
@@ -147,17 +142,17 @@ def position_json(exchange: Exchange, symbol: str) -> Json:
         "asset_marginable": asset.market is Market.US_EQUITY,
         "qty": plain(holding.shares),
         "qty_available": plain(available_shares(floor, symbol).copy_sign(holding.shares)),
-        "avg_entry_price": _rounded(holding.average_price_usd),
+        "avg_entry_price": plain(holding.average_price_usd),
         "side": "long" if holding.shares > 0 else "short",
-        "market_value": _rounded(value),
-        "cost_basis": _rounded(holding.cost_usd),
-        "unrealized_pl": _rounded(gain),
-        "unrealized_plpc": plain(round(gain / abs(holding.cost_usd), 9)),
-        "unrealized_intraday_pl": _rounded(intraday),
-        "unrealized_intraday_plpc": plain(round(change, 9)),
-        "current_price": _rounded(price),
-        "lastday_price": None if before is None else _rounded(before),
-        "change_today": plain(round(change, 9)),
+        "market_value": plain(value),
+        "cost_basis": plain(holding.cost_usd),
+        "unrealized_pl": plain(gain),
+        "unrealized_plpc": plain(gain / abs(holding.cost_usd)),
+        "unrealized_intraday_pl": plain(intraday),
+        "unrealized_intraday_plpc": plain(change),
+        "current_price": plain(price),
+        "lastday_price": money(before),
+        "change_today": plain(change),
     }
 
 

@@ -22,6 +22,7 @@ from closebell.ports.journal import Create
 
 NOT_LISTED = "the broker does not list it and its account cannot tell: disputed, nothing is sold"
 GONE_AT_FIRST_SIGHT = "the broker holds none of it: dropped in the next reconciliation unless its sale is listed by then"
+BY_HAND = "traded by hand at the broker: counted in exposure, never sold by us"
 QUANTITY_DISPUTES = frozenset({NOT_LISTED, GONE_AT_FIRST_SIGHT, FEWER_THAN_OURS})
 
 
@@ -38,9 +39,7 @@ def settle_differences(sync: Standing, session: date) -> int:
     _undispute(sync, {difference.found.symbol for difference in differences})
     strangers = _strangers(sync, session)
     others = [*_unexplained(sync, session), *strangers]
-    new = [found for found in (*(difference.found for difference in differences), *others) if _is_new(sync, found)]
-    if new:
-        _alert(sync, new, session)
+    new = _newly_told(sync, session, [*(difference.found for difference in differences), *others])
     for difference in differences:
         sync.keeper.hold(
             difference.found.symbol, difference.position, [Create(difference.found)] if difference.found in new else []
@@ -58,11 +57,18 @@ def name_trades_by_hand(sync: Standing, session: date) -> int:
 
     For a run that books before the next reconciliation does: to that one the trade would be no news.
     """
-    new = [found for found in _unexplained(sync, session) if _is_new(sync, found)]
+    new = _newly_told(sync, session, _unexplained(sync, session))
+    for found in new:
+        sync.room.journal.commit([Create(found)])
+    return len(new)
+
+
+def _newly_told(sync: Standing, session: date, breaks: Sequence[Break]) -> list[Break]:
+    """Those of the breaks that are not written down yet, once the owner is told of them."""
+    new = [found for found in breaks if sync.room.journal.read(found.key, Break) is None]
     if new:
         _alert(sync, new, session)
-        sync.room.journal.commit([Create(found) for found in new])
-    return len(new)
+    return new
 
 
 def _differences(sync: Standing, session: date) -> list[Difference]:
@@ -134,15 +140,15 @@ def _cost_usd(sync: Standing, found: Break) -> Decimal:
 def _unexplained(sync: Standing, session: date) -> list[Break]:
     """What was booked in this run and leaves no difference, but was not our doing: the owner's own trades, and fills of orders
     with our id whose intent or plan is lost."""
-    by_hand = "traded by hand at the broker: counted in exposure, never sold by us"
-    theirs = [_booked(sync, symbol, session, Consequence.EXTERNAL, by_hand) for symbol in sorted(sync.keeper.external_symbols)]
-    for symbol, order_id in sorted(sync.keeper.orphans.items()):
-        lost = f"order {order_id} is ours, but its record is lost: taken as the owner's"
-        theirs.append(_booked(sync, symbol, session, Consequence.FREEZE, lost))
-    return theirs
+    by_hand = [(symbol, Consequence.EXTERNAL, BY_HAND) for symbol in sorted(sync.keeper.external_symbols)]
+    lost = [
+        (symbol, Consequence.FREEZE, f"order {order_id} is ours, but its record is lost: taken as the owner's")
+        for symbol, order_id in sorted(sync.keeper.orphans.items())
+    ]
+    return [_booked_break(sync, session, *found) for found in (*by_hand, *lost)]
 
 
-def _booked(sync: Standing, symbol: str, session: date, consequence: Consequence, note: str) -> Break:
+def _booked_break(sync: Standing, session: date, symbol: str, consequence: Consequence, note: str) -> Break:
     stored = sync.keeper.positions.get(symbol)
     owned = stored.record.quantity_shares if stored else Decimal(0)
     return Break(
@@ -169,10 +175,6 @@ def _strangers(sync: Standing, session: date) -> list[Break]:
     """Open orders in our name without an intent; one that another run has just placed has its intent in the journal."""
     found = unknown_orders(sync.reading.open_orders, sync.keeper.orders, session, sync.now)
     return [one for order_id, one in found.items() if sync.room.journal.read(order_key(order_id), OrderRecord) is None]
-
-
-def _is_new(sync: Standing, found: Break) -> bool:
-    return sync.room.journal.read(found.key, Break) is None
 
 
 def _alert(sync: Standing, breaks: Sequence[Break], session: date) -> None:

@@ -63,13 +63,14 @@ class PlaceOrders:
         plans = [stored.record for stored in read_in_batches(self.room.journal, keys, TradePlan)]
         desk = load_desk(self.room.journal)
         morning = Morning(VenueSync.read(self.room, desk), trigger.market, session)
-        breaks_count = name_trades_by_hand(morning.sync, session)
+        if breaks_count := name_trades_by_hand(morning.sync, session):
+            morning.counts["breaks"] = breaks_count
         require_whole_positions(morning.sync)
         morning.exit([plan for plan in plans if plan.action is PlanAction.EXIT])
         morning.enter([plan for plan in plans if plan.action is PlanAction.ENTER])
         if desk.outbox or breaks_count:
             self.room.runs.deliver_alerts()
-        counts = {"plans": len(plans), **morning.counts, **({"breaks": breaks_count} if breaks_count else {})}
+        counts = {"plans": len(plans), **morning.counts}
         return RunOutcome(", ".join(f"{count} {name}" for name, count in counts.items()), counts, plan_set.input_sha256)
 
     def _previous_session(self, market: Market, session: date, clock: MarketClock) -> date | None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
-from threading import Thread
+from threading import Lock, Thread
 from types import MappingProxyType, TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -153,20 +153,40 @@ def _uninterrupted() -> Iterator[None]:
 _works: list[Callable[[Any], Any]] = []
 """What this process does; a process of the pool is told once, at its beginning."""
 
+_idle = Lock()
+"""Held by a process of the pool whenever it does not work: it may be handing over a result."""
+
 
 def _begin(work: Callable[[Any], Any], strategies: dict[str, Strategy], lifeline: Connection) -> None:
-    Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    _idle.acquire()
+    Thread(target=_end_with_parent, daemon=True).start()
+    Thread(target=_end_when_given_up, args=(lifeline,), daemon=True).start()
     registry.STRATEGIES = MappingProxyType(strategies)
     _works.append(work)
 
 
-def _end_with(lifeline: Connection) -> None:
-    """Nothing is ever sent: the lifeline's other end closes when the pool is given up or its process was killed, which a pool's
-    process does not notice otherwise: it would work to the end, or wait for work forever."""
+def _end_with_parent() -> None:
+    """A process of a pool does not notice otherwise that its parent was killed, and would wait for work forever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
+
+
+def _end_when_given_up(lifeline: Connection) -> None:
+    """Leave work unfinished once the lifeline's other end closes; nothing is ever sent.
+
+    A result under way is handed over first: the pool would wait for the rest of a torn one forever.
+    """
     with suppress(EOFError, OSError):
         lifeline.recv_bytes()
+    _idle.acquire()
     os._exit(1)
 
 
 def _work_here(task: Any) -> Any:
-    return _works[0](task)
+    _idle.release()
+    try:
+        return _works[0](task)
+    finally:
+        _idle.acquire()

@@ -22,8 +22,10 @@ from closebell.rehearsal.watched_journal import WatchedJournal
 from closebell.rehearsal.witness import Witness
 
 ZERO, CENT = Decimal(0), Decimal("0.01")
-UNPROTECTED_CYCLES_MAX, WAITING_CYCLES_MAX = 2, 6
+UNPROTECTED_CYCLES_MAX = 2
 SALE_WAITS_AT_MOST = timedelta(hours=2)
+LOOKS_AT_WAIT_MIN = 6
+"""A sale that waits counts once this many reconciliations went through without one: before, nobody could know."""
 HALTED_JUST_NOW = timedelta(minutes=1)
 CALM_CYCLES_COUNT = 3
 TRANSFERS = frozenset({"CSD", "CSW"})
@@ -75,8 +77,7 @@ class Checker:
                 self._stage.violated(9, f"the account is short of {symbol}")
 
     def _protected(self) -> None:
-        """A filled position has a stop under all of it within one cycle, or the owner was told within two; one that is to be sold
-        has a sale, or the owner was told within two hours."""
+        """A filled position has a stop under all of it within one cycle, or the owner was told within two."""
         if self._last_look_at is not None and self._stage.now - self._last_look_at < timedelta(minutes=1):
             return  # several deliveries at one instant are one cycle
         self._last_look_at = self._stage.now
@@ -90,11 +91,16 @@ class Checker:
             self._bare_cycles[symbol] = self._bare_cycles[symbol] + 1 if bare else 0
             if self._bare_cycles[symbol] >= UNPROTECTED_CYCLES_MAX and not self._witness.was_told(symbol):
                 self._stage.violated(11, f"{uncovered} {symbol} without a stop and without a word")
-            waits = position.state is PositionState.CLOSING and not self._witness.is_leaving(symbol)
-            looks = self._waiting_looks[symbol] = [*self._waiting_looks[symbol], self._stage.now] if waits else []
-            is_long = len(looks) >= WAITING_CYCLES_MAX and looks[-1] - looks[0] > SALE_WAITS_AT_MOST
-            if is_long and not self._witness.was_told(symbol):
-                self._stage.violated(11, f"{symbol} is to be sold, without a sale and without a word")
+            self._leaves(position)
+
+    def _leaves(self, position: Position) -> None:
+        """What is to be sold has a sale, or the owner was told within two hours."""
+        symbol = position.symbol
+        waits = position.state is PositionState.CLOSING and not self._witness.is_leaving(symbol)
+        looks = self._waiting_looks[symbol] = [*self._waiting_looks[symbol], self._stage.now] if waits else []
+        is_long = len(looks) >= LOOKS_AT_WAIT_MIN and looks[-1] - looks[0] > SALE_WAITS_AT_MOST
+        if is_long and not self._witness.was_told(symbol):
+            self._stage.violated(11, f"{symbol} is to be sold, without a sale and without a word")
 
     @property
     def is_bare(self) -> bool:

@@ -132,13 +132,7 @@ def _refuse_shares(order: ExchangeOrder, owned: Decimal, available: Decimal) -> 
     )
 
 
-def shown_usd(amount_usd: Decimal) -> Decimal:
-    """A value, a balance or an average as a broker shows it: to nine decimals; what has fewer stays as it is."""
-    shown = round(amount_usd, 9)
-    return amount_usd if shown == amount_usd else shown
-
-
 def plain(number: Decimal) -> str:
-    """A number as Alpaca writes it: no exponent, no trailing zeros."""
-    text = f"{number:f}"
+    """A number as Alpaca writes it: to nine decimals, no exponent, no trailing zeros."""
+    text = f"{round(number, 9):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

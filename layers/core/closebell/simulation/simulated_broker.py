@@ -19,7 +19,7 @@ from closebell.model.broker import (
 )
 from closebell.model.errors import DuplicateOrderId, InsufficientBuyingPower, InsufficientQuantity, OrderRejected, WashTrade
 from closebell.model.instruments import Market, SessionHours
-from closebell.simulation.account_checks import available_shares, buying_power_usd, plain, shown_usd, value_usd
+from closebell.simulation.account_checks import available_shares, buying_power_usd, plain, value_usd
 from closebell.simulation.exchange import Exchange
 from closebell.simulation.venue_account import AccountActivity
 from closebell.simulation.venue_orders import ExchangeOrder, OrderTicket, RefusalError
@@ -62,10 +62,10 @@ class SimulatedBroker:
         return Account(
             account_number=self.exchange.options.account_number,
             status="ACTIVE",
-            equity_usd=_usd_as_sent(self.exchange.equity_usd()),
-            last_equity_usd=_usd_as_sent(self.exchange.last_equity_usd()),
-            cash_usd=_usd_as_sent(floor.book.cash_usd),
-            buying_power_usd=_usd_as_sent(buying_power_usd(floor, now)),
+            equity_usd=as_sent(self.exchange.equity_usd()),
+            last_equity_usd=as_sent(self.exchange.last_equity_usd()),
+            cash_usd=as_sent(floor.book.cash_usd),
+            buying_power_usd=as_sent(buying_power_usd(floor, now)),
             trading_blocked=self.exchange.restriction == "blocked",
         )
 
@@ -101,8 +101,8 @@ class SimulatedBroker:
             market=holding.market,
             quantity_shares=shares,
             available_shares=available,
-            average_entry_price_usd=_usd_as_sent(holding.average_price_usd),
-            market_value_usd=_usd_as_sent(value_usd(floor, symbol, self.exchange.now)),
+            average_entry_price_usd=as_sent(holding.average_price_usd),
+            market_value_usd=as_sent(value_usd(floor, symbol, self.exchange.now)),
         )
 
     def open_orders(self) -> list[VenueOrder]:
@@ -164,14 +164,11 @@ class SimulatedBroker:
 
 
 def as_sent(number: Decimal) -> Decimal:
-    """A number as it arrives when it is sent as text: without trailing zeros, so that what is stored is the same."""
+    """A number as it arrives when it is sent as text, so that what is stored is the same."""
     text = str(number)
-    is_plain = "E" not in text and ("." not in text or text[-1] not in "0.")
+    _, point, decimals = text.partition(".")
+    is_plain = "E" not in text and (not point or (len(decimals) <= 9 and decimals[-1] != "0"))
     return number if is_plain else Decimal(plain(number))
-
-
-def _usd_as_sent(amount_usd: Decimal) -> Decimal:
-    return as_sent(shown_usd(amount_usd))
 
 
 def _ticket(request: OrderRequest) -> OrderTicket:
@@ -206,7 +203,7 @@ def shown_order(order: ExchangeOrder) -> VenueOrder:
         status=order.status,
         quantity_shares=as_sent(order.quantity_shares or Decimal(0)),
         filled_quantity_shares=as_sent(order.filled_shares),
-        filled_average_price_usd=None if average_usd is None else _usd_as_sent(average_usd),
+        filled_average_price_usd=None if average_usd is None else as_sent(average_usd),
         limit_price_usd=None if order.order_type == "market" else order.limit_price_usd,  # a collar of its own is not shown
         stop_price_usd=order.stop_price_usd,
         submitted_at=order.submitted_at,
