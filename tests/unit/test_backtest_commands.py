@@ -145,12 +145,12 @@ def test_a_full_disk_is_said_and_leaves_the_former_result(bars: Path, tmp_path: 
         (("--slippage-bps", "5*10"), "a share of the spread is at most 1"),
         (("--slippage-bps", "half*10"), "--slippage-bps is 'half*10': a share of the spread is written like 0.5*10"),
         (("--slippage-bps", "0.5*"), "--slippage-bps is '0.5*': a share of the spread is written like 0.5*10"),
-        (("--slippage-bps", "20000"), "slippage_bps is 20000: at most 1000"),
-        (("--capacity", "2"), "capacity_frac is 2"),
+        (("--slippage-bps", "20000"), "the slippage is 20000 bps: at most 1000"),
+        (("--capacity", "2"), "the capacity is 2: a part above 0 and at most 1"),
         (("--strategies", "rsi,rsi"), "rsi, rsi: a strategy votes once"),
-        (("--from", "2031-01-01"), "the span from 2031-01-01 to 2013-02-28 is empty: the bars are of 2012-01-03"),
+        (("--from", "2031-01-01"), "there is no session from 2031-01-01: the bars are of 2012-01-03 to 2013-02-28"),
         (("--to", "2012-01-20"), "2012-01-20 is before"),
-        (("--config", "absent.toml"), "the configuration absent.toml cannot be read"),
+        (("--config", "absent.toml"), "the configuration absent.toml cannot be read: No such file or directory"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_written(

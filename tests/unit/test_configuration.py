@@ -106,7 +106,7 @@ def test_a_strategy_votes_once() -> None:
 
 
 def test_more_agreement_than_there_are_voters_is_refused() -> None:
-    assert "votes_to_act_count_min is 2, but only 1" in refusal('strategies = ["rsi"]\n' + UNIVERSE)
+    assert "votes_to_act_count_min is 2, more than strategies vote: 1" in refusal('strategies = ["rsi"]\n' + UNIVERSE)
 
 
 @pytest.mark.parametrize("text", ["", "universe = []", "[universe]\n", '[[universe]]\nsymbol = "XOM"\n'])

@@ -18,6 +18,7 @@ BOTH = """regime_symbol = "SPY"
 energy = ["XOM", "CVX"]
 crypto = ["ETH/USD", "BTC/USD", "SOL/USD"]
 """
+UNLISTED = '"LTC/USD", "ETH/USD"'
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +61,25 @@ def test_the_first_pairs_of_a_configuration_are_traded_and_not_its_shares(coins:
 
 
 def test_a_validation_tells_what_it_leaves_out(coins: Path, tmp_path: Path) -> None:
-    (tmp_path / "desk.toml").write_text(BOTH)
+    (tmp_path / "desk.toml").write_text(BOTH.replace('"ETH/USD"', UNLISTED))
     words = ("--bars", coins, *STRATEGY, "--config", tmp_path / "desk.toml", "--grid", "1", "--workers", "1")
     code, said = run("validate", *words, "--out", tmp_path / "out")
     assert code == 1, said
     assert "note: a backtest trades one market, here crypto: 2 other symbols of the configuration are left out" in said
+    assert_tells_what_has_no_bars(said)
+
+
+def test_a_sweep_tells_what_has_no_bars(coins: Path, tmp_path: Path) -> None:
+    (tmp_path / "desk.toml").write_text(BOTH.replace('"ETH/USD"', UNLISTED))
+    words = ("--bars", coins, *STRATEGY, "--config", tmp_path / "desk.toml")
+    code, said = run("sweep", *words, *GRID, "--workers", "1", "--out", tmp_path / "out")
+    assert code == 0, said
+    assert_tells_what_has_no_bars(said)
+
+
+def assert_tells_what_has_no_bars(said: str) -> None:
+    assert "note: no bars of LTC/USD: skipped in every session" in said
+    assert "sessions less than 80% of the universe had bars, so the desk bought nothing" in said
 
 
 @pytest.mark.parametrize("command", [("sweep", *GRID), ("validate",)], ids=lambda command: command[0])

@@ -146,7 +146,8 @@ def test_a_wrong_row_is_named_by_file_and_line(tmp_path: Path, row: str, words: 
         ("date,close\n2020-03-16,1,5\n2020-03-17,1,5\n", "AAA.csv is no table: its rows have more columns than its header"),
         ("date,close,close\n2020-03-16,1,2\n", "AAA.csv has more than one column close"),
         ("date,close,Close\n2020-03-16,1,2\n", "AAA.csv has more than one column close"),
-        ("date;close\n2020-03-16;1\n", "AAA.csv has no column date and no column close; it has date;close"),
+        ("date;close\n2020-03-16;1\n", "AAA.csv is no table: its header is one column; write commas between columns"),
+        ("date,1\n2020-03-16,1\n", "AAA.csv has no column close; it has date, 1"),
         ("date,close\n2020-03-16,True\n", "AAA.csv line 2: close is 'True', which is no number"),
         ("date,close\n-200-03-16,1\n", "AAA.csv line 2: '-200-03-16' is no date"),
         ("close,date\n1,2020-03-16\n1\n", "AAA.csv line 3: '' is no date"),
@@ -256,10 +257,10 @@ def test_a_parquet_file_that_is_none_is_said(tmp_path: Path) -> None:
 
 
 def split_panel() -> BarPanel:
-    """Two sessions around a split of 4 (AAPL) and one of 5 (TSLA); MSFT has none."""
-    closes = np.array([[500.0, 2000.0, 220.0], [128.0, 410.0, 225.0]])
+    """Two sessions around a split of 4 (AAPL) and one of 5 (TSLA); MSFT and BTC/USD have none."""
+    closes = np.array([[500.0, 2000.0, 220.0, 11000.0], [128.0, 410.0, 225.0, 11500.0]])
     days = np.array(["2020-08-28", "2020-08-31"], dtype="datetime64[D]")
-    return BarPanel(days, ("AAPL", "TSLA", "MSFT"), closes, closes, closes, closes, closes)
+    return BarPanel(days, ("AAPL", "TSLA", "MSFT", "BTC/USD"), closes, closes, closes, closes, closes)
 
 
 def test_splits_are_read_with_the_bars_that_show_them(tmp_path: Path) -> None:
@@ -280,6 +281,9 @@ def test_splits_are_read_with_the_bars_that_show_them(tmp_path: Path) -> None:
         ("AAPL,2020-08-31,4\nAAPL,2020-08-31,4", "two splits on 2020-08-31"),
         ("NVDA,2020-08-31,4", "line 2: NVDA has a split and no bars"),
         ("AAPL,2020-08-30,4", "line 2: AAPL has a split on 2020-08-30, which is no session"),
+        ("BTC-USD,2020-08-31,2", "line 2: BTC-USD is a crypto pair, and those are not split; remove the row"),
+        ("BTC/USD,2020-08-31,2", "line 2: BTC/USD is a crypto pair"),
+        ("BRK-B,2020-08-31,2", "line 2: BRK-B has a split and no bars"),
         ("MSFT,2020-08-31,2", "line 2: MSFT does not show its split of 2 on 2020-08-31"),
     ],
 )

@@ -160,8 +160,8 @@ def test_a_missing_bar_neither_trades_nor_breaks_anything() -> None:
 @pytest.mark.parametrize(
     ("first", "last", "words"),
     [
-        (date(2030, 1, 1), None, "the span from 2030-01-01 to"),
-        (date(2012, 12, 1), date(2012, 1, 5), "the span from 2012-12-01 to 2012-01-05 is empty"),
+        (date(2030, 1, 1), None, "no session from 2030-01-01: the bars"),
+        (date(2012, 12, 1), date(2012, 1, 5), "no session from 2012-12-01 to 2012-01-05: the bars"),
     ],
 )
 def test_a_span_without_sessions_is_an_error(first: date, last: date | None, words: str) -> None:
@@ -206,8 +206,8 @@ def test_bars_alone_are_enough_of_a_configuration() -> None:
 @pytest.mark.parametrize(
     ("costs", "words"),
     [
-        ({"slippage_bps": Decimal(-1)}, "slippage_bps is -1: a cost is not negative"),
-        ({"capacity_frac": Decimal(0)}, "capacity_frac is 0: it is above 0 and at most 1"),
+        ({"slippage_bps": Decimal(-1)}, "the slippage is -1: a cost is not negative"),
+        ({"capacity_frac": Decimal(0)}, "the capacity is 0: a part above 0 and at most 1 of the mean volume"),
     ],
 )
 def test_costs_that_make_no_sense_are_refused(costs: dict[str, Decimal], words: str) -> None:

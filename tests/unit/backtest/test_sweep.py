@@ -180,7 +180,7 @@ def test_a_sweep_of_nothing_or_of_too_much_is_refused() -> None:
         read_axes([], BASE)
     with pytest.raises(ConfigurationError, match=r"22,010 points.*optuna"):
         points_of("history_sessions=220..2420", "limits.positions_count_max=1..10")
-    with pytest.raises(ConfigurationError, match="votes_to_act_count_min is 3, but only 2 strategies vote"):
+    with pytest.raises(ConfigurationError, match="votes_to_act_count_min is 3, more than strategies vote: 2"):
         points_of("votes_to_act_count_min=3..5")
 
 

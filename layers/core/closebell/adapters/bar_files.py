@@ -128,6 +128,8 @@ def read_splits(folder: Path, panel: BarPanel) -> dict[str, dict[date, float]]:
 
 def _unfit_split(panel: BarPanel, symbol: str, ex_date: date, ratio: float) -> str:
     """Why a split cannot be one of the bars; one before the first or after the last of them is none of theirs, and fits."""
+    if symbol.replace("-", "/") in panel.symbols and ("-" in symbol or "/" in symbol):
+        return f"{symbol} is a crypto pair, and those are not split; remove the row"
     if symbol not in panel.symbols:
         return f"{symbol} has a split and no bars; add its file or remove the row"
     day = np.datetime64(ex_date)
@@ -229,6 +231,8 @@ def _csv_table(content: bytes) -> pd.DataFrame:
     table = pd.read_csv(BytesIO(content), encoding="utf-8-sig", skipinitialspace=True, keep_default_na=False, low_memory=False)
     if not isinstance(table.index, pd.RangeIndex):
         raise pd.errors.ParserError("its rows have more columns than its header")
+    if len(table.columns) == 1 and any(mark in str(table.columns[0]) for mark in ";\t|"):
+        raise pd.errors.ParserError("its header is one column")
     # The second of two columns `close` is called `close.1` by pandas.
     return table.rename(columns={name: name.removesuffix(".1") for name in table.columns})
 

@@ -44,9 +44,8 @@ class _Matrices:
 class KnownEvidence:
     """Implements `EvidenceReader` over a `BarMarket`: every session's rows of matrices that are computed once.
 
-    `absent_symbols` are those of the universe that the market does not have: they are skipped in every session. `lacks_regime`:
-    it does not have the symbol that the regime is told from. `faulty` grows with the sessions that are read: symbol -> in how
-    many it was skipped for bars that are there and cannot be right, and what is wrong with them.
+    `faulty` grows with the sessions that are read: symbol -> in how many it was skipped for bars that are there and cannot be
+    right, and what is wrong with them.
 
     Raises DataError when the market has none of the universe.
     """
@@ -56,9 +55,7 @@ class KnownEvidence:
         traded = market.asset_class
         asked = asked_symbols(parameters, traded)
         universe = {instrument.symbol for instrument in traded_instruments(parameters, traded)}
-        self.absent_symbols = tuple(symbol for symbol in asked if symbol in universe and symbol not in market.panel.symbols)
-        self.lacks_regime = parameters.regime_symbol_of(traded) not in market.panel.symbols
-        if len(self.absent_symbols) == len(universe):
+        if universe.isdisjoint(market.panel.symbols):
             raise DataError(f"the bars have none of the {len(universe)} symbols of the configuration, such as {min(universe)}")
         self._raw = _columns(market.panel, asked)
         splits = {symbol: {split.ex_session: float(split.ratio) for split in market.splits(symbol)} for symbol in asked}

@@ -1,16 +1,15 @@
 """One backtest from its request to its records."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-
-import numpy as np
 
 from closebell.backtest.collected import collect
 from closebell.backtest.engine import BacktestDesk, Progress
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.records import BacktestRecords
+from closebell.backtest.universe_notes import universe_notes
 from closebell.model.decision import Decision
 from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Instrument, Market
@@ -49,13 +48,17 @@ class Costs:
     capacity_frac: Decimal = Decimal(1)
 
     def __post_init__(self) -> None:
-        for name in ("slippage_bps", "commission_a_share_usd", "commission_an_order_usd"):
-            if getattr(self, name) < 0:
-                raise ConfigurationError(f"{name} is {getattr(self, name)}: a cost is not negative")
+        charged = {
+            "slippage": self.slippage_bps, "commission a share": self.commission_a_share_usd,
+            "commission an order": self.commission_an_order_usd,
+        }  # fmt: skip
+        for name, cost in charged.items():
+            if cost < 0:
+                raise ConfigurationError(f"the {name} is {cost}: a cost is not negative")
         if self.slippage_bps > SLIPPAGE_BPS_MAX:
-            raise ConfigurationError(f"slippage_bps is {self.slippage_bps}: at most {SLIPPAGE_BPS_MAX}, a tenth of the price")
+            raise ConfigurationError(f"the slippage is {self.slippage_bps} bps: at most {SLIPPAGE_BPS_MAX}, a tenth of the price")
         if not 0 < self.capacity_frac <= 1:
-            raise ConfigurationError(f"capacity_frac is {self.capacity_frac}: it is above 0 and at most 1")
+            raise ConfigurationError(f"the capacity is {self.capacity_frac}: a part above 0 and at most 1 of the mean volume")
 
     def require_charged_in(self, market: Market) -> None:
         """Refuse commissions that a market does not have. Raises ConfigurationError."""
@@ -94,8 +97,8 @@ def run_backtest(
     begin, end = span_of(market, parameters, first, last)
     desk = BacktestDesk(market, parameters, evidence, options, decisions)
     desk.play(begin, end, progress or _silent)
-    told = (*left_out(parameters, market.asset_class), *_absences(evidence), *_uncovered(market, parameters, desk.sessions))
-    return collect(desk, evidence, (*warnings, *told))
+    faulty = [f"{symbol} was skipped after {count} sessions: {why}" for symbol, (count, why) in sorted(evidence.faulty.items())]
+    return collect(desk, evidence, (*warnings, *universe_notes(market, parameters, begin, end), *faulty))
 
 
 def span_of(market: BarMarket, parameters: ParameterSet, first: date | None, last: date | None) -> tuple[date, date]:
@@ -116,7 +119,8 @@ def span_of(market: BarMarket, parameters: ParameterSet, first: date | None, las
             raise ConfigurationError(f"{last} is before {first}, the first session with the {needed} before it that count")
     end = days[-1] if last is None else last
     if not any(first <= day <= end for day in days):
-        raise ConfigurationError(f"the span from {first} to {end} is empty: the bars are of {days[0]} to {days[-1]}")
+        span = f"from {first}" if last is None else f"from {first} to {last}"
+        raise ConfigurationError(f"there is no session {span}: the bars are of {days[0]} to {days[-1]}")
     return first, min(end, days[-1])
 
 
@@ -151,41 +155,6 @@ def voted_by(parameters: ParameterSet, strategies: tuple[str, ...]) -> Parameter
     sessions_needed(strategies)
     votes = min(parameters.votes_to_act_count_min, len(strategies))
     return parameters.model_copy(update={"strategies": strategies, "votes_to_act_count_min": votes})
-
-
-def _absences(evidence: KnownEvidence) -> tuple[str, ...]:
-    told = []
-    if evidence.absent_symbols:
-        told.append(f"no bars of {', '.join(evidence.absent_symbols)}: skipped in every session")
-    if evidence.lacks_regime:
-        told.append("no bars of the regime's symbol: the market's trend counts as unknown")
-    told += [f"{symbol} was skipped after {count} sessions: {why}" for symbol, (count, why) in sorted(evidence.faulty.items())]
-    return tuple(told)
-
-
-def left_out(parameters: ParameterSet, market: Market) -> tuple[str, ...]:
-    """Tells of a configuration for both markets, of which a backtest trades one, with the whole account."""
-    others = [instrument.symbol for instrument in parameters.universe if instrument.market is not market]
-    if not others:
-        return ()
-    return (f"a backtest trades one market, here {market}: {len(others)} other symbols of the configuration are left out",)
-
-
-def _uncovered(market: BarMarket, parameters: ParameterSet, sessions: Sequence[date]) -> tuple[str, ...]:
-    """Tells when too much of the universe had no bars, not yet or no longer: the desk then takes its data for broken and buys
-    nothing. A symbol without enough history, or with a hole in it, counts as one without bars too; that is not told here."""
-    panel, universe = market.panel, parameters.instruments(market.asset_class)
-    columns = [panel.symbols.index(it.symbol) for it in universe if it.symbol in panel.symbols]
-    traded = np.isin(panel.sessions, np.array(sessions, dtype="datetime64[D]"))
-    least = parameters.limits.universe_coverage_frac_min
-    coverage = np.isfinite(panel.close[traded][:, columns]).sum(axis=1) / max(len(universe), 1)
-    low_count = int((coverage < float(least)).sum())
-    if not low_count:
-        return ()
-    return (
-        f"in {low_count} of {len(sessions)} sessions less than {least:.0%} of the universe had bars, so the desk bought nothing: "
-        "lower limits.universe_coverage_frac_min if they were not listed then",
-    )
 
 
 def _silent(done: int, total: int) -> None:

@@ -20,9 +20,10 @@ from closebell.backtest.known_evidence import traded_instruments
 from closebell.backtest.markets import NamedMarket, demo_market, synthetic_days
 from closebell.backtest.records import BacktestRecords
 from closebell.backtest.result_files import backtest_files, comparison_files, refuse_other_files, write_directory
-from closebell.backtest.run import Costs, default_parameters, left_out, run_backtest, span_of, voted_by
+from closebell.backtest.run import Costs, default_parameters, run_backtest, span_of, voted_by
 from closebell.backtest.summary import summary_of
 from closebell.backtest.survivorship import survivorship_warning
+from closebell.backtest.universe_notes import universe_notes
 from closebell.cli.application import app, fail
 from closebell.configuration import read_parameters
 from closebell.model.decision import Decision
@@ -173,8 +174,10 @@ def desk_parameters(found: NamedMarket, config: Path | None, strategies: tuple[s
         return voted_by(found.parameters, strategies)
     try:
         text = config.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the configuration {config} cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"the configuration {config} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"the configuration {config} is no UTF-8 text: {error}") from error
     parameters = voted_by(read_parameters(text, STRATEGIES), strategies)
     traded_instruments(parameters, found.market.asset_class)  # refused before anything is written
     return parameters
@@ -185,9 +188,9 @@ def told_of(market: BarMarket) -> tuple[str, ...]:
     return tuple(warning for warning in (gaps_warning(market.panel), survivorship_warning(market.panel)) if warning)
 
 
-def show_notes(console: Console, market: BarMarket, parameters: ParameterSet) -> None:
+def show_notes(console: Console, market: BarMarket, parameters: ParameterSet, first: date, last: date) -> None:
     """What a reader must know of the bars, and of what the configuration has besides."""
-    for warning in (*told_of(market), *left_out(parameters, market.asset_class)):
+    for warning in (*told_of(market), *universe_notes(market, parameters, first, last)):
         console.print(f"[yellow]note:[/yellow] {escape(warning)}", soft_wrap=True)
 
 

@@ -95,7 +95,7 @@ def sweep_command(
     except KeyboardInterrupt as error:
         end_interrupted(f"what is done is in {out}, the same command does the rest", error)
     _show(console, results, objective)
-    show_notes(console, found.market, whole)
+    show_notes(console, found.market, whole, ground.first, ground.last)
     console.print(f"written to {out / TABLE}", soft_wrap=True)
 
 

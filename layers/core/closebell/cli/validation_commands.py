@@ -89,7 +89,7 @@ def validate_configuration(
     except KeyboardInterrupt as error:
         end_interrupted(f"the trials that were done are remembered in {out}, the same command tries all of them", error)
     show_verdict(console, validation, judged)
-    show_notes(console, found.market, request.parameters)
+    show_notes(console, found.market, request.parameters, validation.days[0], validation.days[-1])
     console.print(f"written to {out}")
     if is_refused(judged):
         raise typer.Exit(1)

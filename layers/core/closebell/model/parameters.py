@@ -89,7 +89,7 @@ class ParameterSet(Record):
             raise ValueError("universe is empty: name at least one instrument")
         if self.votes_to_act_count_min > len(self.strategies):
             raise ValueError(
-                f"votes_to_act_count_min is {self.votes_to_act_count_min}, but only {len(self.strategies)} strategies vote"
+                f"votes_to_act_count_min is {self.votes_to_act_count_min}, more than strategies vote: {len(self.strategies)}"
             )
         return self
 
