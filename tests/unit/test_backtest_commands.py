@@ -9,22 +9,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from closebell.cli import app
-from closebell.model.panel import BarPanel
-from tests.unit.backtest.markets import coin_panel, seeded_panel
+from tests.unit.backtest.markets import coin_panel, seeded_panel, write_bars
 
 FILES = {"result.json", "report.html", "trades.csv", "equity.csv", "orders.csv", "decisions.csv", "attribution.csv"}
-
-
-def write_bars(folder: Path, panel: BarPanel) -> Path:
-    """A file a symbol; BTC/USD is BTCUSD.csv."""
-    for column, symbol in enumerate(panel.symbols):
-        rows = [
-            f"{day},{panel.open[row, column]},{panel.high[row, column]},{panel.low[row, column]},{panel.close[row, column]},"
-            f"{panel.volume[row, column]:.0f}"
-            for row, day in enumerate(panel.sessions)
-        ]
-        (folder / f"{symbol.replace('/', '')}.csv").write_text("\n".join(["date,open,high,low,close,volume", *rows]) + "\n")
-    return folder
 
 
 @pytest.fixture(scope="module")

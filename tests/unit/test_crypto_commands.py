@@ -8,8 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from closebell.cli import app
-from tests.unit.backtest.markets import coin_panel
-from tests.unit.test_backtest_commands import write_bars
+from tests.unit.backtest.markets import coin_panel, write_bars
 
 STRATEGY = ("--market", "crypto", "--strategies", "mean_reversion")
 GRID = ("--grid", "exits.stop_loss_frac=0.02,0.05")

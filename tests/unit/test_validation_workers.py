@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 
 from closebell.cli import app
 from closebell.cli.application import INTERRUPTED
-from tests.unit.backtest.markets import coin_panel, seeded_panel
-from tests.unit.test_backtest_commands import write_bars
+from tests.unit.backtest.markets import coin_panel, seeded_panel, write_bars
 
 STRATEGY = '''"""Scores that know nothing, and a fault where bars are missing, which is in the last backtest of all."""
 import fcntl, multiprocessing, os, signal, threading

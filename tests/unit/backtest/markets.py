@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 
@@ -84,3 +85,15 @@ def parameters_of(
         limits=limits or RiskLimits(),
         exits=exits or ExitTerms(),
     )
+
+
+def write_bars(folder: Path, panel: BarPanel) -> Path:
+    """A file a symbol; BTC/USD is BTCUSD.csv."""
+    for column, symbol in enumerate(panel.symbols):
+        rows = [
+            f"{day},{panel.open[row, column]},{panel.high[row, column]},{panel.low[row, column]},{panel.close[row, column]},"
+            f"{panel.volume[row, column]:.0f}"
+            for row, day in enumerate(panel.sessions)
+        ]
+        (folder / f"{symbol.replace('/', '')}.csv").write_text("\n".join(["date,open,high,low,close,volume", *rows]) + "\n")
+    return folder

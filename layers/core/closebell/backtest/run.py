@@ -8,8 +8,8 @@ from decimal import Decimal
 from closebell.backtest.collected import collect
 from closebell.backtest.engine import BacktestDesk, Progress
 from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.reader_notes import universe_notes
 from closebell.backtest.records import BacktestRecords
-from closebell.backtest.universe_notes import universe_notes
 from closebell.model.decision import Decision
 from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Instrument, Market

@@ -1,8 +1,11 @@
-"""The command line's application, and how a command fails."""
+"""The command line's application, and what its commands say alike: notes, failures, interrupts."""
 
+from collections.abc import Iterable
 from typing import Annotated, NoReturn
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 app = typer.Typer(
     help="A trading desk that runs itself: ask it why, stop it, set it up.", no_args_is_help=True, add_completion=False
@@ -10,9 +13,14 @@ app = typer.Typer(
 
 Stack = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", help="Name of the deployed stack.")]
 
-
 INTERRUPTED = 130
 """A shell's status for a command that was interrupted."""
+
+
+def show_notes(console: Console, notes: Iterable[str]) -> None:
+    """Say what a reader must know of the results, a line each."""
+    for note in notes:
+        console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
 
 
 def fail(error: Exception) -> NoReturn:

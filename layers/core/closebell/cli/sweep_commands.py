@@ -10,13 +10,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from closebell.backtest.reader_notes import bar_notes, universe_notes
 from closebell.backtest.sweep import UNIVERSE_COUNT, SweepAxis, desk_in, grid_points, read_axes, sweep_span
 from closebell.backtest.sweep_archive import FannedOut
 from closebell.backtest.sweep_pool import SweepGround, SweepPool
 from closebell.backtest.sweep_search import OBJECTIVE, Crew, GridSearch, Search, ground_sha256, ranked, require_objective, sweep
 from closebell.backtest.sweep_store import TABLE, PointResult, PointStore, write_table
-from closebell.cli.application import app, end_interrupted, fail
-from closebell.cli.backtest_commands import (
+from closebell.cli.application import app, end_interrupted, fail, show_notes
+from closebell.cli.backtest_options import (
     Bars,
     Capacity,
     Cash,
@@ -38,7 +39,6 @@ from closebell.cli.backtest_commands import (
     desk_parameters,
     market_named,
     names_in,
-    show_notes,
 )
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
@@ -95,7 +95,7 @@ def sweep_command(
     except KeyboardInterrupt as error:
         end_interrupted(f"what is done is in {out}, the same command does the rest", error)
     _show(console, results, objective)
-    show_notes(console, found.market, whole, ground.first, ground.last)
+    show_notes(console, (*bar_notes(found.market), *universe_notes(found.market, whole, ground.first, ground.last)))
     console.print(f"written to {out / TABLE}", soft_wrap=True)
 
 

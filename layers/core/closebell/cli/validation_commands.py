@@ -14,13 +14,14 @@ from rich.table import Table
 
 from closebell import strategies as registry
 from closebell.adapters.system_clock import SystemClock
+from closebell.backtest.reader_notes import bar_notes, universe_notes
 from closebell.backtest.trials import GRID_COUNTS, TrialTerms
 from closebell.backtest.validation import TellDone, Validation, ValidationRequest, validate
 from closebell.backtest.validation_files import validation_files
 from closebell.backtest.validation_folder import ValidationFolder
 from closebell.backtest.verdict import Colour, VerdictFlag, flags, is_refused
-from closebell.cli.application import app, end_interrupted, fail
-from closebell.cli.backtest_commands import (
+from closebell.cli.application import app, end_interrupted, fail, show_notes
+from closebell.cli.backtest_options import (
     Bars,
     Capacity,
     Cash,
@@ -41,7 +42,6 @@ from closebell.cli.backtest_commands import (
     desk_parameters,
     market_named,
     names_in,
-    show_notes,
 )
 from closebell.cli.strategy_file import read_strategy_to_send
 from closebell.model.errors import ClosebellError, ConfigurationError
@@ -89,7 +89,8 @@ def validate_configuration(
     except KeyboardInterrupt as error:
         end_interrupted(f"the trials that were done are remembered in {out}, the same command tries all of them", error)
     show_verdict(console, validation, judged)
-    show_notes(console, found.market, request.parameters, validation.days[0], validation.days[-1])
+    known = validation.split.development
+    show_notes(console, (*bar_notes(found.market), *universe_notes(found.market, request.parameters, known.first, known.last)))
     console.print(f"written to {out}")
     if is_refused(judged):
         raise typer.Exit(1)

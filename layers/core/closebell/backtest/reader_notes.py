@@ -1,13 +1,20 @@
-"""What a reader must know of a configuration's universe beside the bars it was traded on."""
+"""What a reader of results must know of the bars and of the universe that was traded on them."""
 
 from collections.abc import Iterator
 from datetime import date
 
 import numpy as np
 
+from closebell.backtest.bar_gaps import gaps_warning
+from closebell.backtest.survivorship import survivorship_warning
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
 from closebell.simulation.bar_market import BarMarket
+
+
+def bar_notes(market: BarMarket) -> tuple[str, ...]:
+    """Sentences about the bars: sessions that symbols lack, and that nothing was ever delisted."""
+    return tuple(note for note in (gaps_warning(market.panel), survivorship_warning(market.panel)) if note)
 
 
 def universe_notes(market: BarMarket, parameters: ParameterSet, first: date, last: date) -> tuple[str, ...]:
