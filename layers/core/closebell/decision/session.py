@@ -16,6 +16,7 @@ from closebell.decision.exits import SELLABLE, exit_due, why_kept, why_sold
 from closebell.decision.exposure import UNKNOWN_SECTOR, exposure_of
 from closebell.decision.holdings import Holding, holdings_of
 from closebell.decision.sizing import risk_budget_frac
+from closebell.decision.vote import Ballot
 from closebell.model.decision import Allocation, CheckResult, Decision, Outcome, Stance, TradePlan
 
 
@@ -77,7 +78,7 @@ def _decide_holding(board: Board, symbol: str, holding: Holding) -> _Decided:
     plan = _exit_plan(board, symbol, holding)
     if plan is None:
         return _held(board, symbol, _why_held(board, symbol, holding))
-    return _Decided(_decision(board, symbol, Outcome.EXIT, plan.reason), plan)
+    return _Decided(_decision(board, symbol, board.ballot(symbol), Outcome.EXIT, plan.reason), plan)
 
 
 def _why_held(board: Board, symbol: str, holding: Holding) -> str:
@@ -120,9 +121,9 @@ def _decide_candidate(board: Board, judgement: Judgement) -> _Decided:
     checks = risk.evaluate(case)
     if judgement.failed is not None:
         reason = words.why_denied(ballot, judgement.failed)
-        return _Decided(_decision(board, symbol, Outcome.DENIED, reason, checks, judgement.failed.check, allocation))
+        return _Decided(_decision(board, symbol, ballot, Outcome.DENIED, reason, checks, judgement.failed.check, allocation))
     plan = _entry_plan(board, judgement)
-    return _Decided(_decision(board, symbol, Outcome.ENTER, plan.reason, checks, allocation.binding, allocation), plan)
+    return _Decided(_decision(board, symbol, ballot, Outcome.ENTER, plan.reason, checks, allocation.binding, allocation), plan)
 
 
 def _entry_plan(board: Board, judgement: Judgement) -> TradePlan:
@@ -136,22 +137,24 @@ def _entry_plan(board: Board, judgement: Judgement) -> TradePlan:
 
 
 def _decide_idle(board: Board, symbol: str) -> _Decided:
+    ballot = board.ballot(symbol)
     if skipped := board.why_skipped(symbol):
-        return _Decided(_decision(board, symbol, Outcome.SKIPPED, skipped))
-    reason = words.why_not_bought(board.ballot(symbol), board.inputs.parameters.votes_to_act_count_min)
-    return _Decided(_decision(board, symbol, Outcome.NO_TRADE, reason))
+        return _Decided(_decision(board, symbol, ballot, Outcome.SKIPPED, skipped))
+    reason = words.why_not_bought(ballot, board.inputs.parameters.votes_to_act_count_min)
+    return _Decided(_decision(board, symbol, ballot, Outcome.NO_TRADE, reason))
 
 
 def _held(board: Board, symbol: str, reason: str) -> _Decided:
-    skipped = board.why_skipped(symbol)
-    return _Decided(_decision(board, symbol, Outcome.HOLD, f"{reason} (bars unusable: {skipped})" if skipped else reason))
+    if skipped := board.why_skipped(symbol):
+        reason = f"{reason} (bars unusable: {skipped})"
+    return _Decided(_decision(board, symbol, board.ballot(symbol), Outcome.HOLD, reason))
 
 
 def _decision(
-    board: Board, symbol: str, outcome: Outcome, reason: str,
+    board: Board, symbol: str, ballot: Ballot, outcome: Outcome, reason: str,
     checks: tuple[CheckResult, ...] = (), binding_check: str = "", allocation: Allocation | None = None,
 ) -> Decision:
-    inputs, ballot = board.inputs, board.ballot(symbol)
+    inputs = board.inputs
     sector = board.universe.sectors.get(symbol) or inputs.desk.sectors.get(symbol, UNKNOWN_SECTOR)
     return Decision(
         market=inputs.market, session=inputs.session, symbol=symbol, sector=sector, outcome=outcome, reason=reason,
