@@ -10,6 +10,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 	--no-emit-index-url --no-annotate --no-header
 export UV_HTTP_TIMEOUT ?= 180
 
+# What the commands import. Wheels come without bytecode: it is made once, also where Python is told to write none (as many containers
+# do), or every command would compile for seconds before it began.
+IMPORTED := closebell.cli, pandas, matplotlib.figure, matplotlib.backends.backend_agg, arch.bootstrap, ffn, optuna
+
 # The first interpreter that closebell supports and that can make a virtual environment.
 PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,$(shell \
 	$(python) -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $(python))))
@@ -31,6 +35,7 @@ $(STAMP): $(LOCKS) pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt requirements/market_data.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import $(IMPORTED)'
 	@touch $@
 
 demo: setup  ## trade on the local stack: MARKET=real|synthetic, SESSIONS=10, RESET=1 begins again

@@ -87,7 +87,8 @@ def prepare_peers() -> None:
         return
     uv = Path(sys.executable).with_name("uv")
     subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, FOLDER / "venv"], check=True)
-    subprocess.run([uv, "pip", "sync", "--quiet", "--python", PEERS_PYTHON, "--require-hashes", LOCK], check=True)
+    sync = [f"{uv}", "pip", "sync", "--quiet", "--compile-bytecode"]  # as ours is compiled: no peer pays for it in each process
+    subprocess.run([*sync, "--python", PEERS_PYTHON, "--require-hashes", LOCK], check=True)
     made.touch()
 
 

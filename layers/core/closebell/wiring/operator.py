@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from closebell.adapters import aws_clients
-from closebell.adapters.alpaca_broker import AlpacaBroker
 from closebell.adapters.cloudformation import stack_outputs
 from closebell.adapters.dynamodb import DynamoJournal
 from closebell.adapters.s3 import S3Archive
@@ -48,6 +47,8 @@ def operator_sweep(stack: str) -> SweepMachine:
 
 def operator_broker(stack: str) -> Broker:
     """The account that a deployed stack trades. Raises ConfigurationError, also when the caller may not read the trading key."""
+    from closebell.adapters.alpaca_broker import AlpacaBroker  # loads longer than most commands take, of which one needs it
+
     outputs = stack_outputs(stack)
     key = read_broker_key(outputs["TradingKeyParameterName"], aws_clients.ssm())
     environment, origins = outputs["EnvironmentName"], (outputs["TradingOrigin"], outputs["DataOrigin"])
