@@ -2,8 +2,10 @@
 
 import fcntl
 import json
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,9 +38,8 @@ def in_a_process_of_its_own():
 
 def interrupt():
     in_a_process_of_its_own()
-    while True:  # Python may lose an interrupt, in a destructor say: whoever presses Ctrl-C presses it again
-        os.kill(multiprocessing.parent_process().pid, signal.SIGINT)
-        threading.Event().wait(20)
+    os.kill(multiprocessing.parent_process().pid, signal.SIGINT)
+    threading.Event().wait()
 
 def scores(panel):
     if np.isnan(panel.close).any():
@@ -117,6 +118,15 @@ def test_a_process_that_dies_fails_the_validation_and_is_named(shares: Path, tmp
     assert remembered(tmp_path / "by 2") == NAMES
 
 
+@pytest.fixture
+def heeds_interrupts() -> Iterator[None]:
+    """What is started hears interrupts, also where the tests run in the background of a shell, which has them ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_an_interrupt_ends_every_process_at_once_and_the_folder_goes_on(shares: Path, tmp_path: Path) -> None:
     command = [f"{COMMAND}", *words_for(shares, tmp_path, 2, INTERRUPTS)]
     interrupted = subprocess.run(command, capture_output=True, text=True, timeout=90)
