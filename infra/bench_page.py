@@ -12,7 +12,7 @@ HEAD = """# Speed
 Written by `make bench`: the median of {rounds} fresh process(es) a case ({machine}), CPU seconds. Every case has the same seeded
 bars; cases take turns, so the ratios hold where the seconds do not. *First* is the first run in a process, compilation included;
 *again* is a later run in the same process, or the first where there is no other; *whole* is everything from the interpreter's
-start to the first result, imports and reading the bars included.
+start to the first result, imports and reading the bars included; everybody's bytecode is made before.
 
 The rule: the moving averages of 20 and 50 sessions, long while the fast one is above, filled at the next open, 0.05 % slippage.
 
