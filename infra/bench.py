@@ -87,8 +87,9 @@ def prepare_peers() -> None:
         return
     uv = Path(sys.executable).with_name("uv")
     subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, FOLDER / "venv"], check=True)
-    sync = [f"{uv}", "pip", "sync", "--quiet", "--compile-bytecode"]  # as ours is compiled: no peer pays for it in each process
-    subprocess.run([*sync, "--python", PEERS_PYTHON, "--require-hashes", LOCK], check=True)
+    subprocess.run(  # compiled, as ours is: no peer pays for it in each process
+        [uv, "pip", "sync", "--quiet", "--compile-bytecode", "--python", PEERS_PYTHON, "--require-hashes", LOCK], check=True
+    )
     made.touch()
 
 

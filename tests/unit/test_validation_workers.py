@@ -36,11 +36,6 @@ def in_a_process_of_its_own():
     if IS_FIRST:
         raise ValueError("a fault is for a process of the pool")
 
-def interrupt():
-    in_a_process_of_its_own()
-    os.kill(multiprocessing.parent_process().pid, signal.SIGINT)
-    threading.Event().wait()
-
 def scores(panel):
     if np.isnan(panel.close).any():
         FAULT
@@ -49,7 +44,9 @@ def scores(panel):
 COMMAND = Path(sys.executable).with_name("closebell")
 FAILS = 'raise DataError("a planted fault")'
 DIES = "in_a_process_of_its_own(); os.kill(os.getpid(), signal.SIGKILL)"
-INTERRUPTS = "interrupt()"
+INTERRUPTS = (
+    "in_a_process_of_its_own(); os.kill(multiprocessing.parent_process().pid, signal.SIGINT); threading.Event().wait()"
+)
 NAMES = ["hope+mean_reversion: as configured", "hope", "mean_reversion", "1 of 2 votes"]
 
 

@@ -128,7 +128,8 @@ def read_splits(folder: Path, panel: BarPanel) -> dict[str, dict[date, float]]:
 
 def _unfit_split(panel: BarPanel, symbol: str, ex_date: date, ratio: float) -> str:
     """Why a split cannot be one of the bars; one before the first or after the last of them is none of theirs, and fits."""
-    if symbol.replace("-", "/") in panel.symbols and ("-" in symbol or "/" in symbol):
+    pair = symbol.replace("-", "/")
+    if "/" in pair and pair in panel.symbols:
         return f"{symbol} is a crypto pair, and those are not split; remove the row"
     if symbol not in panel.symbols:
         return f"{symbol} has a split and no bars; add its file or remove the row"

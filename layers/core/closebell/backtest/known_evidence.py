@@ -155,9 +155,9 @@ def traded_instruments(parameters: ParameterSet, market: Market) -> tuple[Instru
 
 def _columns(panel: BarPanel, symbols: tuple[str, ...]) -> BarPanel:
     """Some symbols of a panel; one that it does not have is a column of NaN."""
-    if all(symbol in panel.symbols for symbol in symbols):
-        return panel.columns(symbols)
     place = {symbol: column for column, symbol in enumerate(panel.symbols)}
+    if place.keys() >= set(symbols):
+        return panel.columns(symbols)
     blank = np.full(len(panel.sessions), np.nan)
     fields = [
         np.column_stack([getattr(panel, field)[:, place[symbol]] if symbol in place else blank for symbol in symbols])

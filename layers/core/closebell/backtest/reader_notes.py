@@ -19,8 +19,8 @@ def bar_notes(market: BarMarket) -> tuple[str, ...]:
 
 def universe_notes(market: BarMarket, parameters: ParameterSet, first: date, last: date) -> tuple[str, ...]:
     """Sentences about what was not traded in the sessions `first`..`last`, and why."""
-    return (*_of_other_markets(market.asset_class, parameters), *_without_bars(market, parameters),
-            *_uncovered(market, parameters, first, last))  # fmt: skip
+    others, absent = _of_other_markets(market.asset_class, parameters), _without_bars(market, parameters)
+    return (*others, *absent, *_uncovered(market, parameters, first, last))
 
 
 def _of_other_markets(traded: Market, parameters: ParameterSet) -> Iterator[str]:
@@ -44,8 +44,8 @@ def _uncovered(market: BarMarket, parameters: ParameterSet, first: date, last: d
 
     A symbol without enough history, or with a hole in it, counts as one without bars too; that is not told here.
     """
-    panel, universe = market.panel, parameters.instruments(market.asset_class)
-    columns = [panel.symbols.index(it.symbol) for it in universe if it.symbol in panel.symbols]
+    panel, universe = market.panel, {instrument.symbol for instrument in parameters.instruments(market.asset_class)}
+    columns = [column for column, symbol in enumerate(panel.symbols) if symbol in universe]
     traded = (panel.sessions >= np.datetime64(first)) & (panel.sessions <= np.datetime64(last))
     least = parameters.limits.universe_coverage_frac_min
     coverage = np.isfinite(panel.close[traded][:, columns]).sum(axis=1) / max(len(universe), 1)

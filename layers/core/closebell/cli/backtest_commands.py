@@ -16,29 +16,8 @@ from closebell.backtest.records import BacktestRecords
 from closebell.backtest.result_files import backtest_files, comparison_files, refuse_other_files, write_directory
 from closebell.backtest.run import run_backtest, span_of, voted_by
 from closebell.backtest.summary import summary_of
+from closebell.cli import backtest_options as asked
 from closebell.cli.application import app, fail, show_notes
-from closebell.cli.backtest_options import (
-    Bars,
-    Capacity,
-    Cash,
-    Config,
-    Gaps,
-    Out,
-    PerOrder,
-    PerRoundTrip,
-    PerShare,
-    Since,
-    SlippageBps,
-    Strategies,
-    Traded,
-    Until,
-    amount_of,
-    costs_of,
-    day_of,
-    desk_parameters,
-    market_named,
-    names_in,
-)
 from closebell.model.decision import Decision
 from closebell.model.errors import ClosebellError
 from closebell.model.instruments import Market
@@ -48,23 +27,24 @@ ENSEMBLE = "ensemble"
 
 @app.command()
 def backtest(
-    bars: Bars, out: Out, strategies: Strategies = "", since: Since = None, until: Until = None, cash: Cash = "100000",
-    config: Config = None, slippage_bps: SlippageBps = "5", per_share: PerShare = "0", per_order: PerOrder = "0",
-    per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1", allow_gaps: Gaps = False, market: Traded = Market.US_EQUITY,
+    bars: asked.Bars, out: asked.Out, strategies: asked.Strategies = "", since: asked.Since = None, until: asked.Until = None,
+    cash: asked.Cash = "100000", config: asked.Config = None, slippage_bps: asked.SlippageBps = "5",
+    per_share: asked.PerShare = "0", per_order: asked.PerOrder = "0", per_round_trip: asked.PerRoundTrip = "0",
+    capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False, market: asked.Traded = Market.US_EQUITY,
     every_decision: Annotated[bool, typer.Option(help="Keep every symbol's decision of every session: much slower.")] = False,
 ) -> None:
     """Trade past sessions with the deployed desk's own code; results before and after costs."""
     console = Console(highlight=False)
     try:
         refuse_other_files(out)
-        costs = costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
-        options = costs.options(amount_of("--cash", cash))
-        found = market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
-        parameters = desk_parameters(found, config, names_in(strategies))
+        costs = asked.costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
+        options = costs.options(asked.amount_of("--cash", cash))
+        found = asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
+        parameters = asked.desk_parameters(found, config, asked.names_in(strategies))
         decisions: list[Decision] | None = [] if every_decision else None
         trade = partial(
-            run_backtest, found.market, parameters, options, first=day_of(since), last=day_of(until), decisions=decisions,
-            warnings=bar_notes(found.market),
+            run_backtest, found.market, parameters, options, first=asked.day_of(since), last=asked.day_of(until),
+            decisions=decisions, warnings=bar_notes(found.market),
         )  # fmt: skip
         records = with_progress(console, "trading", trade)
         summary = summary_of(records)
@@ -77,20 +57,21 @@ def backtest(
 
 @app.command()
 def compare(
-    bars: Bars, out: Out, strategies: Strategies = "", since: Since = None, until: Until = None, cash: Cash = "100000",
-    config: Config = None, slippage_bps: SlippageBps = "5", per_share: PerShare = "0", per_order: PerOrder = "0",
-    per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1", allow_gaps: Gaps = False, market: Traded = Market.US_EQUITY,
+    bars: asked.Bars, out: asked.Out, strategies: asked.Strategies = "", since: asked.Since = None, until: asked.Until = None,
+    cash: asked.Cash = "100000", config: asked.Config = None, slippage_bps: asked.SlippageBps = "5",
+    per_share: asked.PerShare = "0", per_order: asked.PerOrder = "0", per_round_trip: asked.PerRoundTrip = "0",
+    capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False, market: asked.Traded = Market.US_EQUITY,
 ) -> None:
     """Backtest every strategy alone and all of them together, side by side."""
     console = Console(highlight=False)
     compared = []
     try:
         refuse_other_files(out)
-        costs = costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
-        options = costs.options(amount_of("--cash", cash))
-        found = market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
-        whole = desk_parameters(found, config, names_in(strategies))
-        span = span_of(found.market, whole, day_of(since), day_of(until))  # the same sessions for every one
+        costs = asked.costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
+        options = costs.options(asked.amount_of("--cash", cash))
+        found = asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
+        whole = asked.desk_parameters(found, config, asked.names_in(strategies))
+        span = span_of(found.market, whole, asked.day_of(since), asked.day_of(until))  # the same sessions for every one
         desks = {name: voted_by(whole, (name,)) for name in whole.strategies} | {ENSEMBLE: whole}
         told = bar_notes(found.market)
         for name, parameters in desks.items():

@@ -16,30 +16,8 @@ from closebell.backtest.sweep_archive import FannedOut
 from closebell.backtest.sweep_pool import SweepGround, SweepPool
 from closebell.backtest.sweep_search import OBJECTIVE, Crew, GridSearch, Search, ground_sha256, ranked, require_objective, sweep
 from closebell.backtest.sweep_store import TABLE, PointResult, PointStore, write_table
+from closebell.cli import backtest_options as asked
 from closebell.cli.application import app, end_interrupted, fail, show_notes
-from closebell.cli.backtest_options import (
-    Bars,
-    Capacity,
-    Cash,
-    Config,
-    Gaps,
-    Out,
-    PerOrder,
-    PerRoundTrip,
-    PerShare,
-    Since,
-    SlippageBps,
-    Strategies,
-    Traded,
-    Until,
-    Workers,
-    amount_of,
-    costs_of,
-    day_of,
-    desk_parameters,
-    market_named,
-    names_in,
-)
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
@@ -67,25 +45,26 @@ InAws = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", help="A deployed s
 
 @app.command(name="sweep")
 def sweep_command(
-    bars: Bars, out: Out, grid: Grid = None, universe_sizes: UniverseSizes = "",
+    bars: asked.Bars, out: asked.Out, grid: Grid = None, universe_sizes: UniverseSizes = "",
     sampler: Annotated[Sampler, typer.Option(help="Every point, or a search.")] = Sampler.GRID, points: Points = 50,
     objective: Objective = OBJECTIVE, seed: Annotated[int, typer.Option(min=0, help="Of optuna's draws.")] = 7,
-    workers: Workers = 2, stack: InAws = "", market: Traded = Market.US_EQUITY,
-    strategies: Strategies = "", since: Since = None, until: Until = None, cash: Cash = "100000",
-    config: Config = None, slippage_bps: SlippageBps = "5", per_share: PerShare = "0", per_order: PerOrder = "0",
-    per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1", allow_gaps: Gaps = False,
+    workers: asked.Workers = 2, stack: InAws = "", market: asked.Traded = Market.US_EQUITY, strategies: asked.Strategies = "",
+    since: asked.Since = None, until: asked.Until = None, cash: asked.Cash = "100000", config: asked.Config = None,
+    slippage_bps: asked.SlippageBps = "5", per_share: asked.PerShare = "0", per_order: asked.PerOrder = "0",
+    per_round_trip: asked.PerRoundTrip = "0", capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False,
 ) -> None:
     """Backtest many configurations in processes side by side; an interrupted sweep goes on with what is missing."""
     console = Console(highlight=False)
     try:
-        costs = costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
-        options = costs.options(amount_of("--cash", cash))
-        found = market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
-        whole = desk_parameters(found, config, names_in(strategies))
+        costs = asked.costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
+        options = costs.options(asked.amount_of("--cash", cash))
+        found = asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
+        whole = asked.desk_parameters(found, config, asked.names_in(strategies))
         base = desk_in(whole, market)
         axes = read_axes([*(grid or ()), *([f"{UNIVERSE_COUNT}={universe_sizes}"] if universe_sizes else ())], base)
         search = _search(sampler, axes, base, points, require_objective(objective), seed)
-        ground = SweepGround(found.market, options, *sweep_span(found.market, base, axes, day_of(since), day_of(until)))
+        span = sweep_span(found.market, base, axes, asked.day_of(since), asked.day_of(until))
+        ground = SweepGround(found.market, options, *span)
         with SweepPool(ground, workers) as pool:
             crew = FannedOut(ground, operator_desk(stack).archive, operator_sweep(stack)) if stack else pool
             results = ranked(_swept(console, search, crew, ground_sha256(ground), out), objective)

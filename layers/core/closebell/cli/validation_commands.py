@@ -20,29 +20,8 @@ from closebell.backtest.validation import TellDone, Validation, ValidationReques
 from closebell.backtest.validation_files import validation_files
 from closebell.backtest.validation_folder import ValidationFolder
 from closebell.backtest.verdict import Colour, VerdictFlag, flags, is_refused
+from closebell.cli import backtest_options as asked
 from closebell.cli.application import app, end_interrupted, fail, show_notes
-from closebell.cli.backtest_options import (
-    Bars,
-    Capacity,
-    Cash,
-    Config,
-    Gaps,
-    PerOrder,
-    PerRoundTrip,
-    PerShare,
-    Since,
-    SlippageBps,
-    Strategies,
-    Traded,
-    Until,
-    Workers,
-    amount_of,
-    costs_of,
-    day_of,
-    desk_parameters,
-    market_named,
-    names_in,
-)
 from closebell.cli.strategy_file import read_strategy_to_send
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
@@ -57,27 +36,28 @@ Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
 
 @app.command(name="validate")
 def validate_configuration(
-    bars: Bars, out: Folder, strategies: Strategies = "", since: Since = None, until: Until = None, cash: Cash = "100000",
-    config: Config = None, slippage_bps: SlippageBps = "5", commission_per_share: PerShare = "0",
-    commission_per_order: PerOrder = "0", commission_per_round_trip: PerRoundTrip = "0", capacity: Capacity = "1",
-    allow_gaps: Gaps = False, strategy_file: OwnFile = None, open_holdout: OpenHoldout = False, grid: Grid = 3, seed: Seed = 7,
-    workers: Workers = 2, market: Traded = Market.US_EQUITY,
+    bars: asked.Bars, out: Folder, strategies: asked.Strategies = "", since: asked.Since = None, until: asked.Until = None,
+    cash: asked.Cash = "100000", config: asked.Config = None, slippage_bps: asked.SlippageBps = "5",
+    commission_per_share: asked.PerShare = "0", commission_per_order: asked.PerOrder = "0",
+    commission_per_round_trip: asked.PerRoundTrip = "0", capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False,
+    strategy_file: OwnFile = None, open_holdout: OpenHoldout = False, grid: Grid = 3, seed: Seed = 7, workers: asked.Workers = 2,
+    market: asked.Traded = Market.US_EQUITY,
 ) -> None:
     """Judge a configuration by sessions it was not chosen on. Status 1 when a red flag stands."""
     console = Console(highlight=False)
     try:
         if grid not in GRID_COUNTS:
             raise ConfigurationError(f"--grid is {grid}: write {', '.join(map(str, GRID_COUNTS))}")
-        costs = costs_of(slippage_bps, commission_per_share, commission_per_order, commission_per_round_trip, capacity)
-        costs.options(amount_of("--cash", cash))  # refused before anything is read
+        costs = asked.costs_of(slippage_bps, commission_per_share, commission_per_order, commission_per_round_trip, capacity)
+        costs.options(asked.amount_of("--cash", cash))  # refused before anything is read
         own = read_strategy_to_send(strategy_file) if strategy_file else None
         with _registered(own):
-            folder, found = ValidationFolder(out), market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
-            names = names_in(strategies) or ((own.name,) if own else ())
+            folder, found = ValidationFolder(out), asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
+            names = asked.names_in(strategies) or ((own.name,) if own else ())
             request = ValidationRequest(
-                terms=TrialTerms(found.market, costs, amount_of("--cash", cash)),
-                parameters=desk_parameters(found, config, names),
-                first=day_of(since), last=day_of(until), grid_count=grid, seed=seed, workers_count=workers,
+                terms=TrialTerms(found.market, costs, asked.amount_of("--cash", cash)),
+                parameters=asked.desk_parameters(found, config, names),
+                first=asked.day_of(since), last=asked.day_of(until), grid_count=grid, seed=seed, workers_count=workers,
                 opens_at=SystemClock().now() if open_holdout else None,
             )  # fmt: skip
             with _told(console) as done:

@@ -37,7 +37,8 @@ def plan_session(inputs: SessionInputs) -> tuple[TradePlan, ...]:
     """The plans of `decide_session`, exits first, without writing down why everything else was left alone."""
     board, holdings = board_of(inputs), holdings_of(inputs.desk, inputs.market)
     exits = (_exit_plan(board, symbol, holding) for symbol, holding in sorted(holdings.items()))
-    entries = (_entry_plan(board, judgement) for judgement in choose_entries(board.candidates(holdings), terrain_of(board)))
+    chosen = choose_entries(board.candidates(holdings), terrain_of(board))
+    entries = (_entry_plan(board, judgement, board.ballot(judgement.case.candidate.symbol)) for judgement in chosen)
     return (*(plan for plan in exits if plan is not None), *entries)
 
 
@@ -122,13 +123,12 @@ def _decide_candidate(board: Board, judgement: Judgement) -> _Decided:
     if judgement.failed is not None:
         reason = words.why_denied(ballot, judgement.failed)
         return _Decided(_decision(board, symbol, ballot, Outcome.DENIED, reason, checks, judgement.failed.check, allocation))
-    plan = _entry_plan(board, judgement)
+    plan = _entry_plan(board, judgement, ballot)
     return _Decided(_decision(board, symbol, ballot, Outcome.ENTER, plan.reason, checks, allocation.binding, allocation), plan)
 
 
-def _entry_plan(board: Board, judgement: Judgement) -> TradePlan:
+def _entry_plan(board: Board, judgement: Judgement, ballot: Ballot) -> TradePlan:
     inputs, candidate, allocation = board.inputs, judgement.case.candidate, judgement.allocation
-    ballot = board.ballot(candidate.symbol)
     return plans.entry_plan(
         candidate, allocation, inputs.parameters, session=inputs.next_session, decided_session=inputs.session,
         score=ballot.vote_score, strategies=ballot.names(Stance.BUY),

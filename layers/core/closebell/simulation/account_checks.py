@@ -9,6 +9,7 @@ from closebell.simulation.matching import would_trade_with
 from closebell.simulation.trading_floor import TradingFloor
 from closebell.simulation.venue_orders import FORBIDDEN, INVALID, ExchangeOrder, RefusalError
 
+SHOWN_DECIMALS_COUNT = 9
 MINIMUM_COST_USD = {Market.US_EQUITY: Decimal(1), Market.CRYPTO: Decimal(10)}
 
 
@@ -134,5 +135,5 @@ def _refuse_shares(order: ExchangeOrder, owned: Decimal, available: Decimal) -> 
 
 def plain(number: Decimal) -> str:
     """A number as Alpaca writes it: to nine decimals, no exponent, no trailing zeros."""
-    text = f"{round(number, 9):f}"
+    text = f"{round(number, SHOWN_DECIMALS_COUNT):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -19,7 +19,7 @@ from closebell.model.broker import (
 )
 from closebell.model.errors import DuplicateOrderId, InsufficientBuyingPower, InsufficientQuantity, OrderRejected, WashTrade
 from closebell.model.instruments import Market, SessionHours
-from closebell.simulation.account_checks import available_shares, buying_power_usd, plain, value_usd
+from closebell.simulation.account_checks import SHOWN_DECIMALS_COUNT, available_shares, buying_power_usd, plain, value_usd
 from closebell.simulation.exchange import Exchange
 from closebell.simulation.venue_account import AccountActivity
 from closebell.simulation.venue_orders import ExchangeOrder, OrderTicket, RefusalError
@@ -167,8 +167,8 @@ def as_sent(number: Decimal) -> Decimal:
     """A number as it arrives when it is sent as text, so that what is stored is the same."""
     text = str(number)
     _, point, decimals = text.partition(".")
-    is_plain = "E" not in text and (not point or (len(decimals) <= 9 and decimals[-1] != "0"))
-    return number if is_plain else Decimal(plain(number))
+    is_plain = "E" not in text and (not point or (len(decimals) <= SHOWN_DECIMALS_COUNT and decimals[-1] != "0"))
+    return number if is_plain else Decimal(plain(number))  # most are plain already, and are asked for in every look
 
 
 def _ticket(request: OrderRequest) -> OrderTicket:
