@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from datetime import date
 from pathlib import Path
 
@@ -68,7 +69,11 @@ def test_a_second_backtest_takes_the_place_of_the_first_and_nothing_else_is_over
     (mine / "thesis.txt").write_text("years of work")
     refused = run("backtest", "--bars", bars, "--strategies", "rsi", "--from", "2013-02-01", "--out", mine)
     assert (refused.exit_code, (mine / "thesis.txt").read_text()) == (1, "years of work")
-    assert "holds other files" in refused.output
+    assert "holds other files (thesis.txt)" in refused.output
+    (tmp_path / "r" / "thesis.txt").write_text("years of work")
+    refused = run(*asked)
+    assert (refused.exit_code, (tmp_path / "r" / "thesis.txt").read_text()) == (1, "years of work")
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "r"}, "nothing is left beside"
 
 
 def test_a_folder_that_cannot_be_the_results_is_refused_before_anything_is_traded(tmp_path: Path) -> None:
@@ -92,7 +97,7 @@ def test_what_is_not_listed_in_every_session_is_no_reason_to_stop_buying_unless_
     symbols = ", ".join(f'"{path.stem}"' for path in few.iterdir())
     (tmp_path / "desk.toml").write_text(f'regime_symbol = "SPY"\n[universe]\nenergy = [{symbols}]\n')
     done = run(*asked, "--config", tmp_path / "desk.toml", "--out", tmp_path / "c")
-    assert "sessions less than 80% of the universe had bars, so the desk bought nothing" in " ".join(done.output.split())
+    assert "sessions the desk bought nothing, as it could judge less than 80% of the universe" in " ".join(done.output.split())
 
 
 def test_bars_of_an_index_alone_are_no_universe(bars: Path, tmp_path: Path) -> None:
@@ -102,15 +107,23 @@ def test_bars_of_an_index_alone_are_no_universe(bars: Path, tmp_path: Path) -> N
     assert (refused.exit_code, "SPX alone" in refused.output) == (1, True)
 
 
-def test_a_full_disk_is_said_and_leaves_the_former_result(bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fails", ["write_bytes", "rename"])
+def test_a_full_disk_is_said_and_leaves_the_former_result(
+    bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
     asked = ("backtest", "--bars", bars, "--strategies", "rsi", "--from", "2013-02-01", "--out", tmp_path / "r")
     assert run(*asked).exit_code == 0
     before = (tmp_path / "r" / "result.json").read_bytes()
 
+    rename, works = os.rename, iter([True, False, True])
+
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    def full_at_the_second(source: Path, target: Path) -> None:
+        rename(source, target) if next(works) else full()
+
+    monkeypatch.setattr(*{"write_bytes": (Path, fails, full), "rename": (os, fails, full_at_the_second)}[fails])
     refused = run(*asked)
     assert refused.exit_code == 1
     assert "No space left on device" in refused.output.replace("\n", " ")
@@ -170,6 +183,8 @@ def test_every_strategy_alone_and_all_together_are_compared_over_the_same_sessio
         "return_against_drawdown.png", "win_rate_against_sharpe.png", "equity_curves.png",
     }
     assert date.fromisoformat(spans[0]["first_session"]) == date(2012, 12, 3)
+    again = run("compare", "--bars", bars, *words, "--out", tmp_path / "c")
+    assert again.exit_code == 0, "every name in it is known as a result's"
 
 
 def test_every_decision_can_be_kept(bars: Path, tmp_path: Path) -> None:

@@ -15,18 +15,20 @@ from closebell.model.panel import FIELDS, BarPanel
 from closebell.model.parameters import ExitTerms, ParameterSet, RiskLimits
 from closebell.simulation.bar_market import BarMarket, hours_of
 from tests.unit.backtest.markets import CALENDAR, market_of, parameters_of, seeded_panel, with_another_future
+from tests.unit.backtest.panel_events import without
 
 CASH = Decimal(100_000)
 
 
 def traded(
-    panel: BarPanel, parameters: ParameterSet | None = None, costs: Costs | None = None, market: BarMarket | None = None
+    panel: BarPanel, parameters: ParameterSet | None = None, costs: Costs | None = None, market: BarMarket | None = None,
+    last: date | None = None,
 ) -> BacktestRecords:
     chosen = costs or Costs()
     return run_backtest(
         market or market_of(panel, f"{chosen.spread_frac}"), parameters or parameters_of(panel, "momentum", "rsi"),
-        chosen.options(CASH),
-    )
+        chosen.options(CASH), last=last,
+    )  # fmt: skip
 
 
 def dates(panel: BarPanel) -> list[date]:
@@ -132,28 +134,32 @@ def test_a_close_only_source_fills_at_the_next_close() -> None:
         assert trade.entry_price_usd == Decimal(repr(float(panel.close[row, column])))
 
 
-def test_what_finds_no_trading_for_days_is_sold_when_it_trades_again() -> None:
-    """Its sales expire one after another: no reason to keep it for ever, without a stop."""
-    panel = seeded_panel(8, 320, 6)
-    whole = traded(panel)
-    first = next(trade for trade in whole.trades if trade.closed_by is ClosedBy.TIME_STOP)
+@pytest.mark.parametrize("hole_sessions", [6, 45])
+@pytest.mark.parametrize("ends_within", [False, True])
+def test_what_finds_no_trading_for_days_is_sold_when_it_trades_again(hole_sessions: int, ends_within: bool) -> None:
+    """Its sales expire one after another: no reason to keep it for ever, without a stop. Till then it is worth its last close."""
+    panel = seeded_panel(8, 360, 6)
+    first = next(trade for trade in traded(panel).trades if trade.closed_by is ClosedBy.TIME_STOP)
     row, column = dates(panel).index(first.closed_session), panel.symbols.index(first.symbol)
-    holed = {field: getattr(panel, field).copy() for field in FIELDS}
-    for values in holed.values():
-        values[row : row + 6, column] = np.nan
-    after = traded(replace(panel, **holed))
+    holed = without(panel, FIELDS, slice(row, row + hole_sessions), column)
+    after = traded(holed, last=dates(panel)[row + hole_sessions - 1] if ends_within else None)
     (sold,) = [one for one in after.trades if (one.symbol, one.opened_session) == (first.symbol, first.opened_session)]
-    assert (sold.closed_session, sold.closed_by) == (dates(panel)[row + 6], ClosedBy.TIME_STOP)
+    if ends_within:
+        assert (sold.closed_session, sold.closed_by) == (dates(panel)[row + hole_sessions - 1], ClosedBy.END)
+        assert sold.exit_price_usd == Decimal(repr(float(panel.close[row - 1, column])))
+    else:
+        assert (sold.closed_session, sold.closed_by) == (dates(panel)[row + hole_sessions], ClosedBy.TIME_STOP)
 
 
 def test_a_missing_bar_neither_trades_nor_breaks_anything() -> None:
     panel = seeded_panel(9, 320, 6)
     holes = {field: getattr(panel, field).copy() for field in FIELDS}
-    missing = np.random.default_rng(1).random(panel.close.shape) < 0.01
+    missing = np.random.default_rng(1).random(panel.close.shape) < 0.002
     for field in FIELDS:
         holes[field][missing] = np.nan
     records = traded(replace(panel, **holes))
     filled = [(dates(panel).index(trade.opened_session), panel.symbols.index(trade.symbol)) for trade in records.trades]
+    assert filled
     assert not any(missing[place] for place in filled)
 
 

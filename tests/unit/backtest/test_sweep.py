@@ -299,7 +299,8 @@ def write_bars(folder: Path) -> None:
         (folder / f"{symbol}.csv").write_text("\n".join(["date,close", *rows]) + "\n")
 
 
-def test_the_command_sweeps_a_folder_of_bars(tmp_path: Path) -> None:
+def test_the_command_sweeps_bars_here_unless_it_names_a_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOSEBELL_STACK", "the one that other commands are about")
     write_bars(tmp_path / "bars")
     said = CliRunner().invoke(app, [
         "sweep", "--bars", f"{tmp_path / 'bars'}", "--out", f"{tmp_path / 'out'}", "--strategies", "mean_reversion",

@@ -90,6 +90,9 @@ def test_trials_are_counted_over_all_runs_and_the_same_one_once(tmp_path: Path) 
     assert folder.remember(second) == [first, second]
     assert len((tmp_path / "trials.jsonl").read_text().splitlines()) == 3
     with (tmp_path / "trials.jsonl").open("a") as log:
+        log.write('{"trial_sha256": "cc", "na')
+    assert folder.remember(first) == [first, second], "a line that a full disk or a kill cut off is not in the way"
+    with (tmp_path / "trials.jsonl").open("a") as log:
         log.write("{}\n")
     with pytest.raises(DataError, match="no trial"):
         folder.remember(first)

@@ -134,7 +134,7 @@ def _trade_row(
     desk: BacktestDesk, evidence: KnownEvidence, trade: Trade, costs: _Costs, held_sessions: int
 ) -> TradeRow:
     plan = _plan_of(desk, trade)
-    regime = evidence.regime_after(plan.decided_session)
+    regime = evidence.regimes[plan.decided_session]
     pnl = trade.pnl_usd - (costs.commission_usd - costs.in_coins_usd)  # coins that were not received are missing in what was sold
     at_risk = trade.entry_price_usd * (plan.stop_loss_frac or ZERO) * trade.quantity_shares
     return TradeRow(

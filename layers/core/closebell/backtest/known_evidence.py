@@ -4,7 +4,8 @@ Scores and regime of a row use rows up to it only, as the bias checks show for e
 matrix has the rows that the desk would compute each evening from its window. Nothing of a later row is looked at: what is handed
 out for a session is its row.
 
-Bars that are not adjusted make this wrong across a split, so the matrices are computed anew as of every ex-date.
+Bars that are not adjusted make this wrong across a split, so the matrices are computed anew as of every ex-date: the rows up to
+the next one, with the sessions before that the desk looks back on.
 """
 
 from bisect import bisect_right
@@ -30,7 +31,7 @@ from closebell.strategies import score_all, sessions_needed
 
 @dataclass(frozen=True, eq=False)
 class _Matrices:
-    """Everything that is known of each session, as of one date's adjustments."""
+    """Everything that is known of each session between two ex-dates, as the bars are adjusted there."""
 
     panel: BarPanel
     universe: BarPanel
@@ -45,13 +46,13 @@ class KnownEvidence:
     """Implements `EvidenceReader` over a `BarMarket`: every session's rows of matrices that are computed once.
 
     `faulty` grows with the sessions that are read: symbol -> in how many it was skipped for bars that are there and cannot be
-    right, and what is wrong with them.
+    right, and what is wrong with them. So does `regimes`: session -> the regime at its close.
 
     Raises DataError when the market has none of the universe.
     """
 
     def __init__(self, market: BarMarket, parameters: ParameterSet) -> None:
-        self._market, self._parameters = market, parameters
+        self.market, self.parameters = market, parameters
         traded = market.asset_class
         asked = asked_symbols(parameters, traded)
         universe = {instrument.symbol for instrument in traded_instruments(parameters, traded)}
@@ -60,11 +61,13 @@ class KnownEvidence:
         self._raw = _columns(market.panel, asked)
         splits = {symbol: {split.ex_session: float(split.ratio) for split in market.splits(symbol)} for symbol in asked}
         self._splits = {symbol: found for symbol, found in splits.items() if found}
-        self._ex_dates = sorted({day for found in self._splits.values() for day in found})
+        self._eras = [date.min, *sorted({day for found in self._splits.values() for day in found}), date.max]
         self._minimum_sessions = sessions_needed(parameters.strategies)
         self._volatility = _series_of(market.volatility_index()) if traded is Market.US_EQUITY else None
-        self._era_count = -1
+        self._era = -1
         self.faulty: dict[str, tuple[int, str]] = {}
+        self.regimes: dict[date, Regime] = {}
+        self._coverage_frac: dict[date, float] = {}
         self._matrices: _Matrices | None = None
 
     def read(self, market: Market, parameters: ParameterSet, pair: SessionPair) -> Evidence:
@@ -78,12 +81,13 @@ class KnownEvidence:
             for symbol, found in self._splits.items()
             if any(pair.window[0] <= day <= session for day in found)
         }
+        self.regimes[session] = known.regime.at(row)
         return Evidence(
             panel=known.panel,
             universe=known.universe,
             problems={} if known.is_usable[row].all() else self._problems(known, row, pair, splits),
             scores=known.scores,
-            regime=known.regime.at(row),
+            regime=self.regimes[session],
             volatility=self._volatility_until(session),
             splits=splits,
             notes=(),
@@ -108,41 +112,48 @@ class KnownEvidence:
         return problems
 
     def _as_of(self, session: date) -> _Matrices:
-        era = bisect_right(self._ex_dates, session)
-        if self._matrices is None or era != self._era_count:
-            self._era_count, self._matrices = era, self._computed(session)
+        era = bisect_right(self._eras, session) - 1
+        if self._matrices is None or era != self._era:
+            self._era, self._matrices = era, self._computed(self._eras[era], self._eras[era + 1])
         return self._matrices
 
-    def _computed(self, as_of: date) -> _Matrices:
-        parameters, traded = self._parameters, self._market.asset_class
-        panel = _adjusted(self._raw, self._splits, as_of)
+    def _computed(self, since: date, until: date) -> _Matrices:
+        """The matrices from one ex-date up to, not including, the next."""
+        parameters, traded = self.parameters, self.market.asset_class
+        begin, end = np.searchsorted(self._raw.sessions, np.array([since, until], "datetime64[D]")).tolist()
+        raw = self._raw.rows(slice(max(begin + 1 - parameters.history_sessions, 0), end))
+        panel = _adjusted(raw, self._splits, since)
         universe = panel.columns(tuple(instrument.symbol for instrument in parameters.instruments(traded)))
         index = panel.columns((parameters.regime_symbol_of(traded),)).close[:, 0]
-        scores = self._scored(universe)
+        scores, is_usable = self._scored(universe), usable(universe, self._splits, self._minimum_sessions)
+        rows = {day: row for row, day in enumerate(panel.sessions.astype("datetime64[D]").astype(object).tolist())}
+        coverage_frac = zip(rows, is_usable.mean(axis=1).tolist(), strict=True)
+        self._coverage_frac |= {day: share for day, share in coverage_frac if day >= since}
         return _Matrices(
             panel=panel,
             universe=universe,
             scores=scores,
-            is_usable=usable(universe, self._splits, self._minimum_sessions),
+            is_usable=is_usable,
             regime=regimes(panel.sessions, index, self._volatility),
             ground=ground_of(parameters, traded, universe, scores),
-            rows={day: row for row, day in enumerate(panel.sessions.astype("datetime64[D]").astype(object).tolist())},
+            rows=rows,
         )
+
+    def coverage_frac(self, session: date) -> float:
+        """The share of the universe that the desk can judge after a session of the market."""
+        if session not in self._coverage_frac:
+            self._as_of(session)
+        return self._coverage_frac[session]
 
     def _scored(self, universe: BarPanel) -> Mapping[str, Matrix]:
         """Strategy -> sessions x symbols."""
-        return score_all(self._parameters.strategies, universe)
+        return score_all(self.parameters.strategies, universe)
 
     def _volatility_until(self, session: date) -> VolatilitySeries | None:
         if self._volatility is None:
             return None
         count = int(np.searchsorted(self._volatility.sessions, np.datetime64(session), side="right"))
         return VolatilitySeries(self._volatility.sessions[:count], self._volatility.closes[:count])
-
-    def regime_after(self, session: date) -> Regime:
-        """The regime at a session's close."""
-        known = self._as_of(session)
-        return known.regime.at(int(np.searchsorted(known.panel.sessions, np.datetime64(session))))
 
 
 def traded_instruments(parameters: ParameterSet, market: Market) -> tuple[Instrument, ...]:

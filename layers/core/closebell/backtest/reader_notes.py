@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from datetime import date
-
-import numpy as np
+from itertools import pairwise
 
 from closebell.backtest.bar_gaps import gaps_warning
+from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.survivorship import survivorship_warning
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
@@ -17,10 +17,11 @@ def bar_notes(market: BarMarket) -> tuple[str, ...]:
     return tuple(note for note in (gaps_warning(market.panel), survivorship_warning(market.panel)) if note)
 
 
-def universe_notes(market: BarMarket, parameters: ParameterSet, first: date, last: date) -> tuple[str, ...]:
+def universe_notes(evidence: KnownEvidence, first: date, last: date) -> tuple[str, ...]:
     """Sentences about what was not traded in the sessions `first`..`last`, and why."""
+    market, parameters = evidence.market, evidence.parameters
     others, absent = _of_other_markets(market.asset_class, parameters), _without_bars(market, parameters)
-    return (*others, *absent, *_uncovered(market, parameters, first, last))
+    return (*others, *absent, *_uncovered(evidence, first, last))
 
 
 def _of_other_markets(traded: Market, parameters: ParameterSet) -> Iterator[str]:
@@ -39,19 +40,14 @@ def _without_bars(market: BarMarket, parameters: ParameterSet) -> Iterator[str]:
         yield "no bars of the regime's symbol: the market's trend counts as unknown"
 
 
-def _uncovered(market: BarMarket, parameters: ParameterSet, first: date, last: date) -> Iterator[str]:
-    """Where too much of the universe had no bars, not yet or no longer: the desk then takes its data for broken and buys nothing.
-
-    A symbol without enough history, or with a hole in it, counts as one without bars too; that is not told here.
-    """
-    panel, universe = market.panel, {instrument.symbol for instrument in parameters.instruments(market.asset_class)}
-    columns = [column for column, symbol in enumerate(panel.symbols) if symbol in universe]
-    traded = (panel.sessions >= np.datetime64(first)) & (panel.sessions <= np.datetime64(last))
-    least = parameters.limits.universe_coverage_frac_min
-    coverage = np.isfinite(panel.close[traded][:, columns]).sum(axis=1) / max(len(universe), 1)
-    low_count = int((coverage < float(least)).sum())
+def _uncovered(evidence: KnownEvidence, first: date, last: date) -> Iterator[str]:
+    """Where too little of the universe can be judged the evening before, the desk takes its data for broken and buys nothing."""
+    days: list[date] = evidence.market.panel.sessions.astype("datetime64[D]").astype(object).tolist()
+    evenings = [eve for eve, day in pairwise(days) if first <= day <= last]
+    least = float(evidence.parameters.limits.universe_coverage_frac_min)
+    low_count = sum(evidence.coverage_frac(eve) < least for eve in evenings)
     if low_count:
         yield (
-            f"in {low_count} of {len(coverage)} sessions less than {least:.0%} of the universe had bars, so the desk bought "
-            "nothing: lower limits.universe_coverage_frac_min if they were not listed then"
+            f"in {low_count} of {len(evenings)} sessions the desk bought nothing, as it could judge less than {least:.0%} of the "
+            "universe: not listed, too little history, or holes in it. Lower limits.universe_coverage_frac_min if that is in order"
         )

@@ -21,6 +21,11 @@ from closebell.backtest.report_page import report_html
 from closebell.model.errors import ConfigurationError, DataError
 
 MARKER = "result.json"
+RESULT_NAMES = frozenset({
+    MARKER, "trades.csv", "equity.csv", "orders.csv", "decisions.csv", "attribution.csv", "report.html", "comparison.html",
+    "strategy_comparison.csv", "return_against_drawdown.png", "win_rate_against_sharpe.png", "equity_curves.png",
+})  # fmt: skip
+"""Every name a file of a result can have: a folder with any other is somebody's own."""
 
 
 def backtest_files(records: BacktestRecords, summary: Mapping[str, Any]) -> dict[str, bytes]:
@@ -49,7 +54,7 @@ def comparison_files(backtests: Sequence[ComparedBacktest]) -> dict[str, bytes]:
         "strategy_comparison.csv": csv_of(ComparisonRow, comparison_rows(backtests)),
         "comparison.html": comparison_html(backtests, pictures).encode(),
         MARKER: (json.dumps({it.name: dict(it.summary) for it in backtests}, indent=2) + "\n").encode(),
-        **{name if name.endswith(".png") else f"{name}.png": picture for name, picture in pictures.items()},
+        **pictures,
     }
     for it in backtests:
         files |= {f"{it.name}/{name}": content for name, content in backtest_files(it.records, it.summary).items()}
@@ -67,10 +72,14 @@ def csv_of(row_type: type[NamedTuple], rows: Sequence[NamedTuple]) -> bytes:
 
 def refuse_other_files(folder: Path) -> None:
     """Raises ConfigurationError when the folder is a file, or holds something that is no result: it is not to be replaced."""
-    if folder.exists() and not folder.is_dir():
+    if not folder.exists():
+        return
+    if not folder.is_dir():
         raise ConfigurationError(f"{folder} is a file: name a folder")
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
-        raise ConfigurationError(f"{folder} holds other files: name an empty folder, or one of an earlier backtest")
+    others = [path for path in folder.rglob("*") if path.is_symlink() or not (path.is_dir() or path.name in RESULT_NAMES)]
+    if others or (any(folder.iterdir()) and not (folder / MARKER).exists()):
+        named = f" ({others[0].relative_to(folder)})" if others else ""
+        raise ConfigurationError(f"{folder} holds other files{named}: name an empty folder, or one of an earlier backtest")
 
 
 def write_directory(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -91,14 +100,27 @@ def write_directory(folder: Path, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
             (written / name).parent.mkdir(parents=True, exist_ok=True)
             (written / name).write_bytes(content)
-        if folder.exists():
-            shutil.rmtree(folder)
         written.chmod(0o755)
-        os.replace(written, folder)
+        _put_in_place(written, folder)
     except OSError as error:
         if written is not None:
             shutil.rmtree(written, ignore_errors=True)
         raise DataError(f"the results could not be written to {folder}: {error.strerror or error}") from error
+
+
+def _put_in_place(written: Path, folder: Path) -> None:
+    """Move a directory to its place. What was there is deleted after that, or brought back where it has failed."""
+    if not folder.exists():
+        os.rename(written, folder)
+        return
+    earlier = written.with_name(f"{written.name}-earlier")
+    os.rename(folder, earlier)
+    try:
+        os.rename(written, folder)
+    except BaseException:
+        os.rename(earlier, folder)
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def _shown(value: object) -> str:

@@ -98,7 +98,7 @@ def run_backtest(
     desk = BacktestDesk(market, parameters, evidence, options, decisions)
     desk.play(begin, end, progress or _silent)
     faulty = [f"{symbol} was skipped after {count} sessions: {why}" for symbol, (count, why) in sorted(evidence.faulty.items())]
-    return collect(desk, evidence, (*warnings, *universe_notes(market, parameters, begin, end), *faulty))
+    return collect(desk, evidence, (*warnings, *universe_notes(evidence, begin, end), *faulty))
 
 
 def span_of(market: BarMarket, parameters: ParameterSet, first: date | None, last: date | None) -> tuple[date, date]:

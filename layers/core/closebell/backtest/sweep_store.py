@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import closebell
+from closebell.backtest.appended_lines import whole_lines
 from closebell.backtest.sweep import SweepPoint
 from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.instruments import Market
@@ -123,12 +124,8 @@ class PointStore:
             raise ConfigurationError(f"another sweep is writing to {self.folder}: wait for it, or name another folder") from error
 
     def _read(self, file: BinaryIO) -> None:
-        """Read the lines; what a killed sweep left of its last one is cut off, and its point is done again."""
-        file.seek(0)
-        content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        file.truncate(len(whole))
-        for number, line in enumerate(whole.splitlines(), start=1):
+        """Read the lines; the point whose line a killed sweep has not ended is done again."""
+        for number, line in enumerate(whole_lines(file), start=1):
             try:
                 result = PointResult(**json.loads(line))
             except (TypeError, ValueError) as error:

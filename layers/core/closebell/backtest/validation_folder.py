@@ -4,6 +4,7 @@ The holdout is opened once. A second look would make it one more trial, and ther
 binds who is honest with himself: another folder has another seal.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from closebell.backtest.appended_lines import whole_lines
 from closebell.backtest.splits import SessionSpan
 from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.panel import BarPanel
@@ -112,11 +114,13 @@ class ValidationFolder:
         """Append a trial; returns every different one that was ever run here. Raises DataError for a line that is none."""
         path = self._folder / TRIALS
         try:
-            with path.open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line._asdict()) + "\n")
+            with path.open("a+b") as log:
+                fcntl.flock(log.fileno(), fcntl.LOCK_EX)  # another run may be adding its own
+                lines = [*whole_lines(log), json.dumps(line._asdict()).encode()]
+                log.write(lines[-1] + b"\n")
                 log.flush()
                 os.fsync(log.fileno())
-            stored = [TrialLine(**json.loads(text)) for text in path.read_text(encoding="utf-8").splitlines()]
+            stored = [TrialLine(**json.loads(text)) for text in lines]
         except OSError as error:
             raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
         except (TypeError, ValueError) as error:

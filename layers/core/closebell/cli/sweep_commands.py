@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.reader_notes import bar_notes, universe_notes
 from closebell.backtest.sweep import UNIVERSE_COUNT, SweepAxis, desk_in, grid_points, read_axes, sweep_span
 from closebell.backtest.sweep_archive import FannedOut
@@ -40,7 +41,7 @@ Grid = Annotated[
 UniverseSizes = Annotated[str, typer.Option(help="How many of the configuration's first instruments: 5,10,20.")]
 Points = Annotated[int, typer.Option(min=1, max=10_000, help="How many points optuna draws.")]
 Objective = Annotated[str, typer.Option(help="A number of result.json; the best comes first.")]
-InAws = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", help="A deployed stack: its functions trade, not this machine.")]
+InAws = Annotated[str, typer.Option(help="A deployed stack: its functions trade, not this machine. Only as named here.")]
 
 
 @app.command(name="sweep")
@@ -65,6 +66,7 @@ def sweep_command(
         search = _search(sampler, axes, base, points, require_objective(objective), seed)
         span = sweep_span(found.market, base, axes, asked.day_of(since), asked.day_of(until))
         ground = SweepGround(found.market, options, *span)
+        notes = (*bar_notes(found.market), *universe_notes(KnownEvidence(found.market, whole), *span))
         with SweepPool(ground, workers) as pool:
             crew = FannedOut(ground, operator_desk(stack).archive, operator_sweep(stack)) if stack else pool
             results = ranked(_swept(console, search, crew, ground_sha256(ground), out), objective)
@@ -74,7 +76,7 @@ def sweep_command(
     except KeyboardInterrupt as error:
         end_interrupted(f"what is done is in {out}, the same command does the rest", error)
     _show(console, results, objective)
-    show_notes(console, (*bar_notes(found.market), *universe_notes(found.market, whole, ground.first, ground.last)))
+    show_notes(console, notes)
     console.print(f"written to {out / TABLE}", soft_wrap=True)
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from closebell import strategies as registry
 from closebell.adapters.system_clock import SystemClock
+from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.reader_notes import bar_notes, universe_notes
 from closebell.backtest.trials import GRID_COUNTS, TrialTerms
 from closebell.backtest.validation import TellDone, Validation, ValidationRequest, validate
@@ -62,6 +63,8 @@ def validate_configuration(
             )  # fmt: skip
             with _told(console) as done:
                 validation = validate(request, folder, done)
+            known, evidence = validation.split.development, KnownEvidence(found.market, request.parameters)
+            notes = (*bar_notes(found.market), *universe_notes(evidence, known.first, known.last))
         judged = flags(validation)
         folder.write(validation_files(validation, judged))
     except ClosebellError as error:
@@ -69,8 +72,7 @@ def validate_configuration(
     except KeyboardInterrupt as error:
         end_interrupted(f"the trials that were done are remembered in {out}, the same command tries all of them", error)
     show_verdict(console, validation, judged)
-    known = validation.split.development
-    show_notes(console, (*bar_notes(found.market), *universe_notes(found.market, request.parameters, known.first, known.last)))
+    show_notes(console, notes)
     console.print(f"written to {out}")
     if is_refused(judged):
         raise typer.Exit(1)

@@ -14,7 +14,6 @@ from closebell.simulation.market import ListedAsset, PriceBand, Print, Searchabl
 _PRINTED_AT = attrgetter("at")
 EQUITY_TICK_USD = Decimal("0.0001")
 CRYPTO_TICK_USD = Decimal("1e-9")
-_LOOK_BACK_SESSIONS = 30
 _CACHED_TAPES_MAX = 4096
 
 
@@ -154,9 +153,7 @@ class ExchangeTape:
         """The latest print up to `at` and its session, as traded then."""
         calendar = self.calendar(symbol)
         hours = calendar.last_started(at)
-        for _ in range(_LOOK_BACK_SESSIONS):
-            if hours is None:
-                return None
+        while hours is not None:  # however long ago it was: what is held has a price
             tape = self.session_prints(symbol, hours.session, at)
             if tape:
                 return hours.session, tape[-1]
