@@ -107,7 +107,7 @@ def _sizes(taken: Mapping[str, Numbers]) -> str:
         return f"{one['run_s']:.1f} s, {one['run_s'] / sessions * 1000:.1f} ms, {one['rss_mib_max']:.0f} MiB"
 
     rows = [(str(symbols), *(cell(row.get(count), count) for count in columns)) for symbols, row in sorted(found.items())]
-    words = "closebell, all: CPU seconds of the run, milliseconds a session, and the process's peak memory.\n\n"
+    words = "closebell, all, one process a cell: CPU seconds of the run, milliseconds a session, the process's peak memory.\n\n"
     return words + _table(("symbols", *(f"{sessions} sessions" for sessions in columns)), rows)
 
 

@@ -87,7 +87,7 @@ def test_dark_mode_is_dark(browser: Browser) -> None:
 
 
 def test_trades_sort_by_number_up_and_then_down(browser: Browser) -> None:
-    shown = "[...document.querySelectorAll('.sortable tbody tr')].map(row => Number(row.cells[9].dataset.value))"
+    shown = "[...document.querySelectorAll('.sortable tbody tr')].map(row => Number(row.cells[3].dataset.value))"
     with opened(browser, report()) as (page, complaints):
         page.get_by_role("button", name="P&L").click()
         upward = page.evaluate(shown)

@@ -20,7 +20,7 @@ def ending_early(panel: BarPanel, column: int, rows_count: int) -> BarPanel:
 def test_the_demos_stocks_all_survived() -> None:
     told = survivorship_warning(RealPrices(ExchangeCalendar()).panel())
     assert told is not None
-    assert told.startswith("survivorship: all 22 symbols trade to the last session of 1999-01-04 to 2018-12-31")
+    assert told.startswith("survivorship: all 22 symbols of the bars trade to the last session of 1999-01-04 to 2018-12-31")
 
 
 def test_one_symbol_that_left_is_enough_to_say_nothing() -> None:

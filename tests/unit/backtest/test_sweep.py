@@ -155,6 +155,8 @@ def test_other_bars_costs_sessions_or_parameters_are_other_points() -> None:
     ("exits.stop_loss_frac=0.1..0.2..0", "is no range"),
     ("exits.stop_loss_frac=0.1..0.2..0.0000001", "has 1,000,001 values"),
     ("votes_to_act_count_min=1,1", "1 stands twice"),
+    ("exits.stop_loss_frac=0.02,0.020", "0.020 stands twice, once as 0.02"),
+    ("entries.use_limit=true,yes", "yes stands twice, once as true"),
     ("strategies=rsi+rsii", "there is no strategy 'rsii'. Allowed: sma_cross, rsi"),
     ("strategies=rsi+rsi", "a strategy votes once"),
     ("universe_count=0", "it takes a whole number from 1 to 4"),

@@ -184,5 +184,7 @@ def test_each_different_configuration_is_one_trial_and_the_grid_reaches_from_hal
     assert [[float(point.exits.stop_loss_frac) for point in row] for row in grid] == [[0.015] * 3, [0.03] * 3, [0.06] * 3]
     assert [float(point.exits.take_profit_frac) for point in grid[0]] == [0.04, 0.08, 0.16]
     named = all_trials(parameters, grid)
+    narrow = parameters.model_copy(update={"exits": parameters.exits.model_copy(update={"stop_loss_frac": Decimal("0.0001")})})
+    assert len(all_trials(narrow, exit_grid(narrow, 5))) == 1 + 3 + 2 + 24, "a small difference has a name of its own"
     assert len(named) == 1 + 3 + 2 + 8
     assert list(named)[0] == AS_CONFIGURED

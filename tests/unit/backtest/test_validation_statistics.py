@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from closebell.backtest.summary import SESSIONS_PER_YEAR, Floats
+from closebell.backtest.summary import Floats
 from closebell.backtest.validation_statistics import (
     bootstrapped_drawdowns,
     break_even_win_rate_frac,
@@ -38,7 +38,7 @@ def published_returns() -> Floats:
     return 0.01 * ((returns - float(np.mean(returns))) / deviation + 2.5 / math.sqrt(250))
 
 
-@pytest.mark.parametrize("sessions_a_year", [SESSIONS_PER_YEAR, 365])
+@pytest.mark.parametrize("sessions_a_year", [252, 365])
 def test_the_papers_example_has_its_published_numbers(sessions_a_year: int) -> None:
     """Bailey and Lopez de Prado 2014: 0.1132 a session is what luck shows, 0.9004 the probability of skill."""
     trials = published_trials(sessions_a_year)
@@ -49,11 +49,11 @@ def test_the_papers_example_has_its_published_numbers(sessions_a_year: int) -> N
 
 def test_more_trials_deflate_more_and_without_variation_nothing_is_said() -> None:
     returns = noise(1, 500, 1, 0.0008)[:, 0]
-    few, many = (deflated_sharpe(returns, np.linspace(-1, 1, count), SESSIONS_PER_YEAR) for count in (3, 300))
+    few, many = (deflated_sharpe(returns, np.linspace(-1, 1, count), 252) for count in (3, 300))
     assert few is not None
     assert many is not None
     assert few > many
-    assert deflated_sharpe(np.zeros(50), np.array([0.0, 1.0]), SESSIONS_PER_YEAR) is None
+    assert deflated_sharpe(np.zeros(50), np.array([0.0, 1.0]), 252) is None
     assert expected_max_sharpe_annual(np.array([1.0])) == 0.0
 
 

@@ -35,7 +35,7 @@ def trial_of(name: str, returns: Floats, pnl_usd: Floats | None = None) -> Trial
     pnl = np.array([30.0, -10.0]) if pnl_usd is None else pnl_usd
     summary = {
         "total_return_frac": total_return_frac(returns), "gross_total_return_frac": 0.5, "trades_count": len(pnl),
-        "sharpe_annual_ratio": sharpe_annual(returns), "drawdown_frac_max": deepest_drawdown_frac(returns),
+        "sharpe_annual_ratio": sharpe_annual(returns, 252), "drawdown_frac_max": deepest_drawdown_frac(returns),
         "win_rate_frac": float(np.mean(pnl > 0)),
     }  # fmt: skip
     return TrialResult(name, parameters(), returns, summary, pnl)
@@ -95,8 +95,8 @@ def test_an_ensemble_below_the_best_single_is_red_and_amber_when_near(step_frac:
         ({"overfitting": Overfitting(0.6, 0.01, 3)}, "overfitted: PBO", Colour.AMBER),
         ({"overfitting": None}, "overfitted: PBO", Colour.RED),
         ({"superior_p_frac": 0.2}, "any trial better than cash: SPA p-value", Colour.RED),
-        ({"bootstrapped_drawdowns_frac": np.array([0.4])}, "drawdown, bootstrapped, 95 of 100", Colour.AMBER),
-        ({"reordered_drawdowns_frac": np.array([0.4])}, "drawdown, trades reordered, 95 of 100", Colour.AMBER),
+        ({"bootstrapped_drawdowns_frac": np.array([0.4])}, "drawdown, bootstrapped, 95th percentile", Colour.AMBER),
+        ({"reordered_drawdowns_frac": np.array([0.4])}, "drawdown, trades reordered, 95th percentile", Colour.AMBER),
     ],
 )
 def test_a_measure_beyond_its_limit_is_flagged(measures: dict[str, Any], question: str, expected: Colour) -> None:

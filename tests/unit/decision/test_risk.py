@@ -6,7 +6,7 @@ import pytest
 
 from closebell.decision import risk
 from closebell.decision.desk_view import DeskView
-from closebell.decision.risk import EntryCase, binding, evaluate, first_failed
+from closebell.decision.risk import EntryCase, evaluate, first_failed
 from closebell.model.broker import Quote
 from closebell.model.decision import CheckResult
 from closebell.model.instruments import Market
@@ -39,7 +39,7 @@ def result(found: EntryCase, name: str) -> CheckResult:
 def test_every_check_is_evaluated_and_a_sound_entry_passes_all() -> None:
     results = evaluate(case())
     assert tuple(check.check for check in results) == NAMES
-    assert binding(results) is None
+    assert all(check.passed for check in results)
 
 
 def test_the_first_failed_check_binds_and_mending_it_meets_the_next() -> None:
@@ -69,7 +69,7 @@ def test_the_first_failed_check_binds_and_mending_it_meets_the_next() -> None:
     ]
     for name, view, changes in steps:
         found = case(view, **changes)  # type: ignore[arg-type]  # a table of fields
-        failed = binding(evaluate(found))
+        failed = next((check for check in evaluate(found) if not check.passed), None)
         assert (failed.check if failed else "") == name
         assert first_failed(found) == failed
 

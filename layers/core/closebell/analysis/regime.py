@@ -20,7 +20,7 @@ from closebell.ports.market_data import VolatilitySeries
 TREND_SESSIONS = (20, 50, 200)
 LOW_BELOW_POINTS, HIGH_ABOVE_POINTS = 15.0, 25.0
 VIX_AGE_WEEKDAYS_MAX = 5
-SESSIONS_PER_YEAR = 252
+_SESSIONS_PER_YEAR = 252
 REALISED_SESSIONS = 20
 
 _TIE_FRAC = 1e-9
@@ -68,7 +68,7 @@ def regimes(
     """
     vix_points = _latest(sessions, vix)
     realised_frac = indicators.volatility(index_closes[:, None], REALISED_SESSIONS)[:, 0]
-    realised_points = realised_frac * (math.sqrt(SESSIONS_PER_YEAR) * 100.0)
+    realised_points = realised_frac * (math.sqrt(_SESSIONS_PER_YEAR) * 100.0)
     level = np.where(np.isnan(vix_points), realised_points, vix_points)
     volatility = np.select(
         [np.isnan(level), level < LOW_BELOW_POINTS, level > HIGH_ABOVE_POINTS],

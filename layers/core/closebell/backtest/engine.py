@@ -44,7 +44,11 @@ PRICE_SPARE_FRAC = Decimal("1e-8")
 LOSS_SPARE_FRAC = 1e-9
 
 Progress = Callable[[int, int], None]
-"""Told how many sessions of how many are done."""
+"""Told how many of how many are done: sessions of a backtest, backtests of a validation."""
+
+
+def untold(done_count: int, total_count: int) -> None:
+    """The progress of which nobody is told."""
 
 
 @dataclass
@@ -106,12 +110,12 @@ class BacktestDesk:
         self._risky: tuple[tuple[date, int, int] | None, bool] = (None, True)
         self._sells_out_at: datetime | None = None
 
-    def play(self, first: date, last: date, progress: Progress = lambda done, total: None) -> None:
+    def play(self, first: date, last: date, progress: Progress = untold) -> None:
         """Trade the sessions `first`..`last`, then sell what is left. Raises as `trade` does."""
         self.trade(first, last, progress, sells_out=True)
 
     def trade(
-        self, first: date, last: date, progress: Progress = lambda done, total: None, *, sells_out: bool = False
+        self, first: date, last: date, progress: Progress = untold, *, sells_out: bool = False
     ) -> None:
         """Trade the sessions `first`..`last`; the desk is put up after the one before the first.
 
@@ -154,7 +158,8 @@ class BacktestDesk:
         self._advance(self.day.at(session, self.day.decides_at))
         pair = self._pair(session)
         evidence = self._evidence.read(self.day.market, self.parameters, pair)
-        if self.decisions is None and is_settled(session_inputs(evidence, self.venue.desk_as_known(), self.day.market, pair)):
+        may_be_settled = self.decisions is None and len(self.venue.keeper.positions) >= self.parameters.limits.positions_count_max
+        if may_be_settled and is_settled(session_inputs(evidence, self.venue.desk_as_known(), self.day.market, pair)):
             self._plans = ()
             return
         inputs = session_inputs(evidence, self.venue.desk_as_read(), self.day.market, pair)

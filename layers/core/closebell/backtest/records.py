@@ -71,7 +71,8 @@ class TradeRow(NamedTuple):
 
 
 class DecisionRow(NamedTuple):
-    """What was decided for a symbol after a session, and why; `binding_check` denied it or set its size."""
+    """What was decided for a symbol after a session, and why. `binding_check` denied an entry or set its size; empty where none
+    was asked."""
 
     session: date
     symbol: str

@@ -133,9 +133,9 @@ def shown(key: str, value: float | int | None) -> str:
     return number(exact, 0 if isinstance(value, int) else 2)
 
 
-def shade(return_frac: Decimal, sessions_factor: int = 1) -> str:
+def shade(return_frac: Decimal, step_factor: int = 1) -> str:
     """The class of a cell of the monthly table: `up1` to `up4`, `down1` to `down4`, nothing for what shows as zero."""
-    size = abs(return_frac) / sessions_factor
+    size = abs(return_frac) / step_factor
     if abs(return_frac) < Decimal("0.0005"):
         return ""
     level = next((4 - at for at, limit in enumerate(_SHADES_FROM_FRAC) if size >= limit), 1)
@@ -143,9 +143,9 @@ def shade(return_frac: Decimal, sessions_factor: int = 1) -> str:
 
 
 _TRADE_COLUMNS = (
-    ("Symbol", "text"), ("Opened", "text"), ("Closed", "text"), ("Sessions", "number"), ("Shares", "number"),
-    ("Entry", "number"), ("Exit", "number"), ("Before costs", "number"), ("Costs", "number"), ("P&L", "number"),
-    ("Return", "number"), ("R", "number"), ("Closed by", "text"), ("Strategies", "text"), ("Regime", "text"), ("Why", "text"),
+    ("Symbol", "text"), ("Opened", "text"), ("Closed", "text"), ("P&L", "number"), ("Return", "number"), ("R", "number"),
+    ("Closed by", "text"), ("Sessions", "number"), ("Shares", "number"), ("Entry", "number"), ("Exit", "number"),
+    ("Before costs", "number"), ("Costs", "number"), ("Strategies", "text"), ("Regime", "text"), ("Why", "text"),
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 from closebell.backtest.collected import collect
-from closebell.backtest.engine import BacktestDesk, Progress
+from closebell.backtest.engine import BacktestDesk, Progress, untold
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.reader_notes import universe_notes
 from closebell.backtest.records import BacktestRecords
@@ -39,7 +39,8 @@ class Costs:
     commission_a_share_usd, commission_an_order_usd
         The broker's; an order that trades in several parts pays its own once.
     capacity_frac
-        The part of the mean volume of 20 sessions that one print offers; what is beyond it is filled later or not at all.
+        The part of the mean volume of 20 sessions that each of a session's four prices offers, and that a coin's 49 offer four
+        49ths of; what is beyond it is filled later or not at all.
     """
 
     slippage_bps: Decimal = Decimal(0)
@@ -84,7 +85,7 @@ class Costs:
 
 def run_backtest(
     market: BarMarket, parameters: ParameterSet, options: ExchangeOptions, *, first: date | None = None, last: date | None = None,
-    warnings: tuple[str, ...] = (), decisions: list[Decision] | None = None, progress: Progress | None = None,
+    warnings: tuple[str, ...] = (), decisions: list[Decision] | None = None, progress: Progress = untold,
     on_evidence: Callable[[KnownEvidence], None] | None = None,
 ) -> BacktestRecords:
     """Trade a span of a market's sessions; without one, from the first that has enough history to its last.
@@ -96,7 +97,7 @@ def run_backtest(
         on_evidence(evidence)
     begin, end = span_of(market, parameters, first, last)
     desk = BacktestDesk(market, parameters, evidence, options, decisions)
-    desk.play(begin, end, progress or _silent)
+    desk.play(begin, end, progress)
     faulty = [f"{symbol} was skipped after {count} sessions: {why}" for symbol, (count, why) in sorted(evidence.faulty.items())]
     return collect(desk, evidence, (*warnings, *universe_notes(evidence, begin, end), *faulty))
 
@@ -155,7 +156,3 @@ def voted_by(parameters: ParameterSet, strategies: tuple[str, ...]) -> Parameter
     sessions_needed(strategies)
     votes = min(parameters.votes_to_act_count_min, len(strategies))
     return parameters.model_copy(update={"strategies": strategies, "votes_to_act_count_min": votes})
-
-
-def _silent(done: int, total: int) -> None:
-    return None

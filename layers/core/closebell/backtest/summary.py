@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closebell.backtest.records import BacktestRecords, TradeRow
-from closebell.model.instruments import Market
 
-SESSIONS_PER_YEAR = Market.US_EQUITY.sessions_a_year_count
 Floats = NDArray[np.float64]
 
 
@@ -71,12 +69,12 @@ def returns_of(equity: Floats) -> Floats:
     return equity[1:] / equity[:-1] - 1.0
 
 
-def volatility_annual(returns: Floats, sessions_a_year: int = SESSIONS_PER_YEAR) -> float | None:
+def volatility_annual(returns: Floats, sessions_a_year: int) -> float | None:
     """Standard deviation (n - 1), annual."""
     return float(np.std(returns, ddof=1)) * math.sqrt(sessions_a_year) if len(returns) > 1 else None
 
 
-def sharpe_annual(returns: Floats, sessions_a_year: int = SESSIONS_PER_YEAR) -> float | None:
+def sharpe_annual(returns: Floats, sessions_a_year: int) -> float | None:
     """Mean over standard deviation (n - 1), annual; None when there is no variation."""
     if len(returns) < 2:
         return None
@@ -84,8 +82,8 @@ def sharpe_annual(returns: Floats, sessions_a_year: int = SESSIONS_PER_YEAR) -> 
     return float(np.mean(returns)) / deviation * math.sqrt(sessions_a_year) if deviation > 0 else None
 
 
-def sortino_annual(returns: Floats, sessions_a_year: int = SESSIONS_PER_YEAR) -> float | None:
-    """Mean over the root mean square of the negative returns, annual; None when none is negative."""
+def sortino_annual(returns: Floats, sessions_a_year: int) -> float | None:
+    """Mean over the root mean square of min(return, 0) of all returns, annual; None when none is negative."""
     if len(returns) < 2:
         return None
     downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2)))

@@ -23,6 +23,6 @@ def survivorship_warning(panel: BarPanel) -> str | None:
         return None
     first, end = panel.sessions[0], panel.sessions[-1]
     return (
-        f"survivorship: all {count} symbols trade to the last session of {first} to {end}; none was ever delisted, so the "
-        "universe was chosen with hindsight and the results are too good"
+        f"survivorship: all {count} symbols of the bars trade to the last session of {first} to {end}; none was ever delisted, "
+        "so the universe was chosen with hindsight and the results are too good"
     )

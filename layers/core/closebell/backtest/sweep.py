@@ -158,10 +158,15 @@ def _axis(name: str, listed: str, base: ParameterSet) -> tuple[SweepAxis, list[s
             values += _range(name, part) if ".." in part else [part]
         except ConfigurationError as error:
             faults.append(f"{error}")
-    for value in dict.fromkeys(values):
-        faults += _value_faults(name, value, base)
-        if values.count(value) > 1:
-            faults.append(f"{name}: {value} stands twice")
+    alike: dict[ParameterSet | str, str] = {}
+    for value in values:
+        wrong = list(_value_faults(name, value, base))
+        settled = value if wrong else point_of(base, {name: value}).parameters or value
+        if settled in alike:
+            faults.append(f"{name}: {value} stands twice" + (f", once as {alike[settled]}" if value != alike[settled] else ""))
+            continue
+        alike[settled] = value
+        faults += wrong
     numbers = [number for number in map(_number, values) if number is not None]
     is_ordered = len(numbers) == len(values) and all(low < high for low, high in zip(numbers, numbers[1:], strict=False))
     return SweepAxis(name, tuple(values), is_ordered), faults

@@ -67,18 +67,18 @@ def ground_sha256(ground: SweepGround) -> str:
     return hashlib.sha256("|".join(shown).encode()).hexdigest()
 
 
-def sweep(search: Search, store: PointStore, crew: Crew, ground: str, tell: Tell) -> list[PointResult]:
+def sweep(search: Search, store: PointStore, crew: Crew, sweep_sha256: str, tell: Tell) -> list[PointResult]:
     """Try every point of a search that the store does not have, and keep each result at once.
 
-    What failed in an earlier sweep is tried again. Returns the results in the search's order, each once. Raises DataError when
-    a result cannot be kept.
+    `sweep_sha256` is that of the ground they are traded on. What failed in an earlier sweep is tried again. Returns the results
+    in the search's order, each once. Raises DataError when a result cannot be kept.
     """
     known = {key: result for key, result in store.results.items() if result.error is None}
     tried: dict[str, PointResult] = {}
     order: dict[str, None] = {}
     asked_count = 0
     while batch := search.next_batch():
-        points = {key_of(point, ground): point for point in batch}
+        points = {key_of(point, sweep_sha256): point for point in batch}
         order |= dict.fromkeys(points)
         asked_count += len(batch)
         for key, point in points.items():
@@ -95,7 +95,7 @@ def sweep(search: Search, store: PointStore, crew: Crew, ground: str, tell: Tell
             store.add(tried[traded.key])
             pending_count -= 1
             tell(asked_count - pending_count, search.points_count, _failed_count(tried))
-        search.tell([tried[key_of(point, ground)] for point in batch])
+        search.tell([tried[key_of(point, sweep_sha256)] for point in batch])
     return [tried[key] for key in order]
 
 

@@ -38,10 +38,10 @@ class PointResult:
     error: str | None
 
 
-def key_of(point: SweepPoint, ground_sha256: str) -> str:
-    """A point's fingerprint; `ground_sha256` is that of everything the points have in common."""
+def key_of(point: SweepPoint, sweep_sha256: str) -> str:
+    """A point's fingerprint; `sweep_sha256` is that of everything the points have in common."""
     desk = point.parameters.model_dump_json() if point.parameters else json.dumps([dict(point.values), point.fault])
-    return hashlib.sha256(f"{ground_sha256}|{desk}".encode()).hexdigest()
+    return hashlib.sha256(f"{sweep_sha256}|{desk}".encode()).hexdigest()
 
 
 def code_sha256() -> str:

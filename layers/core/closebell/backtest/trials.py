@@ -70,7 +70,8 @@ def exit_grid(parameters: ParameterSet, count: int) -> list[list[ParameterSet]]:
 
 def exit_name(exits: ExitTerms) -> str:
     """A stop and a target in words."""
-    return f"stop {exits.stop_loss_frac * 100:.2f} % target {exits.take_profit_frac * 100:.2f} %"
+    stop, target = (f"{(frac * 100).normalize():f} %" for frac in (exits.stop_loss_frac, exits.take_profit_frac))
+    return f"stop {stop} target {target}"
 
 
 def all_trials(parameters: ParameterSet, grid: list[list[ParameterSet]]) -> dict[str, ParameterSet]:

@@ -4,13 +4,13 @@ The holdout's bars are cut off before anything is traded: no trial, statistic or
 of the configuration as it is, when the owner opens the seal.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
 
 import numpy as np
 
+from closebell.backtest.engine import Progress, untold
 from closebell.backtest.run import span_of
 from closebell.backtest.sensitivity import Sensitivity
 from closebell.backtest.splits import DataSplit, anchored_folds, rolling_folds, split_sessions
@@ -40,9 +40,6 @@ from closebell.backtest.validation_statistics import (
 from closebell.backtest.walk_forward import WalkForward, best_trial, walk_forward
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
-
-TellDone = Callable[[int, int], None]
-"""Told how many runs of how many are done."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,7 @@ class Validation:
         return self.trials[best_trial(matrix_of(self.trials)[: self.train_count], self.market.sessions_a_year_count)]
 
 
-def validate(request: ValidationRequest, folder: ValidationFolder, done: TellDone = lambda count, total: None) -> Validation:
+def validate(request: ValidationRequest, folder: ValidationFolder, done: Progress = untold) -> Validation:
     """Run every trial, judge them, and open the holdout when asked.
 
     Raises ConfigurationError (too few sessions, a holdout that was opened before), DataError (other bars, a folder

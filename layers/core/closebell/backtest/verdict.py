@@ -132,7 +132,7 @@ def _robustness(found: Validation) -> Iterator[VerdictFlag]:
     for name, draws in (("bootstrapped", found.luck.bootstrapped_drawdowns_frac),
                         ("trades reordered", found.luck.reordered_drawdowns_frac)):  # fmt: skip
         yield _at_most(
-            f"drawdown, {name}, 95 of 100", float(np.percentile(draws, UNLUCKY_PERCENTILE)), DRAWDOWN_FRAC_MAX,
+            f"drawdown, {name}, 95th percentile", float(np.percentile(draws, UNLUCKY_PERCENTILE)), DRAWDOWN_FRAC_MAX,
             failing=Colour.AMBER, note=f"median {float(np.median(draws)):.2%} of {len(draws)}",
         )
     for stress in found.stresses:

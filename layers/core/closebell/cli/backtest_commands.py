@@ -1,13 +1,13 @@
 """`closebell backtest` and `closebell compare`: the desk through past sessions."""
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from closebell.backtest.comparison import ComparedBacktest
@@ -17,10 +17,11 @@ from closebell.backtest.result_files import backtest_files, comparison_files, re
 from closebell.backtest.run import run_backtest, span_of, voted_by
 from closebell.backtest.summary import summary_of
 from closebell.cli import backtest_options as asked
-from closebell.cli.application import app, fail, show_notes
+from closebell.cli.application import app, fail, progress_bar, show_notes
 from closebell.model.decision import Decision
 from closebell.model.errors import ClosebellError
 from closebell.model.instruments import Market
+from closebell.reports.formatting import usd
 
 ENSEMBLE = "ensemble"
 
@@ -30,7 +31,7 @@ def backtest(
     bars: asked.Bars, out: asked.Out, strategies: asked.Strategies = "", since: asked.Since = None, until: asked.Until = None,
     cash: asked.Cash = "100000", config: asked.Config = None, slippage_bps: asked.SlippageBps = "5",
     per_share: asked.PerShare = "0", per_order: asked.PerOrder = "0", per_round_trip: asked.PerRoundTrip = "0",
-    capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False, market: asked.Traded = Market.US_EQUITY,
+    capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False, market: asked.AssetClass = Market.US_EQUITY,
     every_decision: Annotated[bool, typer.Option(help="Keep every symbol's decision of every session: much slower.")] = False,
 ) -> None:
     """Trade past sessions with the deployed desk's own code; results before and after costs."""
@@ -60,7 +61,7 @@ def compare(
     bars: asked.Bars, out: asked.Out, strategies: asked.Strategies = "", since: asked.Since = None, until: asked.Until = None,
     cash: asked.Cash = "100000", config: asked.Config = None, slippage_bps: asked.SlippageBps = "5",
     per_share: asked.PerShare = "0", per_order: asked.PerOrder = "0", per_round_trip: asked.PerRoundTrip = "0",
-    capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False, market: asked.Traded = Market.US_EQUITY,
+    capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False, market: asked.AssetClass = Market.US_EQUITY,
 ) -> None:
     """Backtest every strategy alone and all of them together, side by side."""
     console = Console(highlight=False)
@@ -87,10 +88,8 @@ def compare(
 
 def with_progress(console: Console, what: str, trade: Callable[..., BacktestRecords]) -> BacktestRecords:
     """Trade (`run_backtest` without its `progress`) with a bar below that shows how far it is and how long the rest will take."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("sessions"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task(what, total=None)
-        return trade(progress=lambda done, total: progress.update(bar, completed=done, total=total))
+    with progress_bar(console, what, "sessions") as progress:
+        return trade(progress=progress)
 
 
 def show(console: Console, records: BacktestRecords, summary: Mapping[str, Any]) -> None:
@@ -107,8 +106,9 @@ def show(console: Console, records: BacktestRecords, summary: Mapping[str, Any])
         table.add_row(name, style(summary[key]), style(summary[f"gross_{key}"]))
     console.print(table)
     console.print(
-        f"costs ${summary['cost_usd']:,.2f}: slippage ${summary['spread_cost_usd']:,.2f}, commissions "
-        f"${summary['commission_usd']:,.2f}; in the market {_share(summary['exposure_mean_frac'])} of the money on average"
+        f"costs {_dollars(summary['cost_usd'])}: slippage {_dollars(summary['spread_cost_usd'])}, commissions "
+        f"{_dollars(summary['commission_usd'])}; in the market {_share(summary['exposure_mean_frac'])} of the money on average",
+        soft_wrap=True,
     )
     show_notes(console, records.warnings)
     console.print(f"trades {summary['trades_sha256'][:16]}")
@@ -137,7 +137,7 @@ def _ratio(value: float | None) -> str:
 
 
 def _dollars(value: float | None) -> str:
-    return "-" if value is None else f"${value:,.2f}"
+    return "-" if value is None else usd(Decimal(repr(value)))
 
 
 _HEADLINES: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (

@@ -21,7 +21,7 @@ from closebell.strategies import STRATEGIES
 ROUND_TRIP_ORDERS = 2
 
 Bars = Annotated[str, typer.Option(help="Folder of SYMBOL.csv or SYMBOL.parquet; or demo, or synthetic.")]
-Traded = Annotated[Market, typer.Option("--market", help="What the files hold, shares or crypto pairs (BTC-USD.csv).")]
+AssetClass = Annotated[Market, typer.Option("--market", help="What the files hold, shares or crypto pairs (BTC-USD.csv).")]
 Workers = Annotated[int, typer.Option(min=1, max=256, help="Processes.")]
 Out = Annotated[Path, typer.Option(help="Folder for the results.")]
 Strategies = Annotated[str, typer.Option(help="Names with commas between; the configuration's if left out.")]
@@ -35,9 +35,11 @@ SlippageBps = Annotated[
 PerShare = Annotated[str, typer.Option("--commission-per-share", help="USD.")]
 PerOrder = Annotated[str, typer.Option("--commission-per-order", help="USD.")]
 PerRoundTrip = Annotated[str, typer.Option("--commission-per-round-trip", help="USD, half of it on each order.")]
-Capacity = Annotated[str, typer.Option(help="Part of the mean daily volume that one print offers, 0 to 1.")]
+Capacity = Annotated[
+    str, typer.Option(help="Part of the mean daily volume that each of the 4 prices of a bar offers; of a coin's 49, 4/49 of it.")
+]
 Gaps = Annotated[
-    bool, typer.Option("--allow-gaps", help="A symbol did not trade in a session its file lacks; an error if left out.")
+    bool, typer.Option("--allow-gaps", help="Take a session that a file lacks for one without trading; otherwise it is an error.")
 ]
 
 

@@ -6,12 +6,11 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from closebell.adapters.bar_store import BarFormat
 from closebell.adapters.system_clock import SystemClock
 from closebell.app.fetch_bars import FetchedBars
-from closebell.cli.application import app, fail
+from closebell.cli.application import app, fail, progress_bar
 from closebell.model.errors import BrokerKeyRefused, BrokerUnavailable, ClosebellError, RateLimited, StoreUnavailable
 
 LATE_STARTS_SHOWN_MAX = 5
@@ -46,12 +45,10 @@ def fetch(
     def follow(done_count: int, total_count: int) -> None:
         nonlocal done
         done = (done_count, total_count)
-        shown.update(task, completed=done_count, total=total_count)
+        shown(done_count, total_count)
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("symbols"), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=console, transient=True) as shown:
-            task = shown.add_task("fetching", total=len(symbols))
+        with progress_bar(console, "fetching", "symbols") as shown:
             fetched = bar_fetch(out, bar_format, feed).fetch(
                 symbols, since.date(), until.date() if until else None, SystemClock().now(), replaces=refresh, progress=follow
             )

@@ -49,7 +49,7 @@ def sweep_command(
     bars: asked.Bars, out: asked.Out, grid: Grid = None, universe_sizes: UniverseSizes = "",
     sampler: Annotated[Sampler, typer.Option(help="Every point, or a search.")] = Sampler.GRID, points: Points = 50,
     objective: Objective = OBJECTIVE, seed: Annotated[int, typer.Option(min=0, help="Of optuna's draws.")] = 7,
-    workers: asked.Workers = 2, stack: InAws = "", market: asked.Traded = Market.US_EQUITY, strategies: asked.Strategies = "",
+    workers: asked.Workers = 2, stack: InAws = "", market: asked.AssetClass = Market.US_EQUITY, strategies: asked.Strategies = "",
     since: asked.Since = None, until: asked.Until = None, cash: asked.Cash = "100000", config: asked.Config = None,
     slippage_bps: asked.SlippageBps = "5", per_share: asked.PerShare = "0", per_order: asked.PerOrder = "0",
     per_round_trip: asked.PerRoundTrip = "0", capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False,
@@ -90,7 +90,7 @@ def _search(sampler: Sampler, axes: tuple[SweepAxis, ...], base: ParameterSet, p
     return OptunaSearch(axes, base, points, objective, seed)
 
 
-def _swept(console: Console, search: Search, crew: Crew, ground: str, out: Path) -> list[PointResult]:
+def _swept(console: Console, search: Search, crew: Crew, sweep_sha256: str, out: Path) -> list[PointResult]:
     """The results, with a bar below that shows how far the sweep is and how long the rest will take."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("points"),
@@ -104,7 +104,7 @@ def _swept(console: Console, search: Search, crew: Crew, ground: str, out: Path)
             said = f"sweeping, {failed_count} failed" if failed_count else "sweeping"
             shown.update(task, completed=done_count, total=total_count, description=said)
 
-        return sweep(search, store, crew, ground, tell)
+        return sweep(search, store, crew, sweep_sha256, tell)
 
 
 def _show(console: Console, results: list[PointResult], objective: str) -> None:

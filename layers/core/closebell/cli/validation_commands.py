@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from closebell import strategies as registry
@@ -17,12 +16,12 @@ from closebell.adapters.system_clock import SystemClock
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.reader_notes import bar_notes, universe_notes
 from closebell.backtest.trials import GRID_COUNTS, TrialTerms
-from closebell.backtest.validation import TellDone, Validation, ValidationRequest, validate
+from closebell.backtest.validation import Validation, ValidationRequest, validate
 from closebell.backtest.validation_files import validation_files
 from closebell.backtest.validation_folder import ValidationFolder
 from closebell.backtest.verdict import Colour, VerdictFlag, flags, is_refused
 from closebell.cli import backtest_options as asked
-from closebell.cli.application import app, end_interrupted, fail, show_notes
+from closebell.cli.application import app, end_interrupted, fail, progress_bar, show_notes
 from closebell.cli.strategy_file import read_strategy_to_send
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
@@ -42,7 +41,7 @@ def validate_configuration(
     commission_per_share: asked.PerShare = "0", commission_per_order: asked.PerOrder = "0",
     commission_per_round_trip: asked.PerRoundTrip = "0", capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False,
     strategy_file: OwnFile = None, open_holdout: OpenHoldout = False, grid: Grid = 3, seed: Seed = 7, workers: asked.Workers = 2,
-    market: asked.Traded = Market.US_EQUITY,
+    market: asked.AssetClass = Market.US_EQUITY,
 ) -> None:
     """Judge a configuration by sessions it was not chosen on. Status 1 when a red flag stands."""
     console = Console(highlight=False)
@@ -61,7 +60,7 @@ def validate_configuration(
                 first=asked.day_of(since), last=asked.day_of(until), grid_count=grid, seed=seed, workers_count=workers,
                 opens_at=SystemClock().now() if open_holdout else None,
             )  # fmt: skip
-            with _told(console) as done:
+            with progress_bar(console, "validating", "backtests") as done:
                 validation = validate(request, folder, done)
             known, evidence = validation.split.development, KnownEvidence(found.market, request.parameters)
             notes = (*bar_notes(found.market), *universe_notes(evidence, known.first, known.last))
@@ -90,15 +89,6 @@ def _registered(own: Strategy | None) -> Iterator[None]:
         yield
     finally:
         registry.STRATEGIES = known
-
-
-@contextmanager
-def _told(console: Console) -> Iterator[TellDone]:
-    """A bar that shows how many backtests are done and how long the rest will take."""
-    columns = (TextColumn("validating"), BarColumn(), MofNCompleteColumn(), TextColumn("backtests"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("validating", total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 def show_verdict(console: Console, found: Validation, judged: list[VerdictFlag]) -> None:

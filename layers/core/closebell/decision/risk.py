@@ -261,13 +261,8 @@ def evaluate(case: EntryCase, checks: tuple[Check, ...] = PLANNING_CHECKS) -> tu
 
 
 def first_failed(case: EntryCase, checks: tuple[Check, ...] = PLANNING_CHECKS) -> CheckResult | None:
-    """`binding(evaluate(case, checks))`, without evaluating what follows."""
+    """The check that denies the entry, with nothing evaluated that follows; None when all pass."""
     return next((found.told() for check in checks if not (found := check(case)).holds), None)
-
-
-def binding(results: tuple[CheckResult, ...]) -> CheckResult | None:
-    """The check that denies the entry: the first that failed; None when all passed."""
-    return next((result for result in results if not result.passed), None)
 
 
 def _at_most(check: str, measured: Decimal, limit: Decimal, unit: str, note: str = "") -> Measurement:

@@ -210,8 +210,7 @@ class BarMarket:
         row, columns = self._row_of.get(session, 0), [self._column_of[symbol] for symbol in symbols]
         if not row or session in self._split_days:
             return [math.nan] * len(columns)
-        lowest: list[float] = np.minimum(self._extremes[0][row, columns], self.panel.close[row - 1, columns]).tolist()
-        return lowest
+        return [self._lowest_since_close.item(row, column) for column in columns]
 
     def close_usd(self, symbol: str, session: date) -> Decimal | None:
         """A session's close; None when the symbol did not trade in it."""
@@ -224,6 +223,11 @@ class BarMarket:
         panel = self.panel
         prices = (panel.open, panel.high, panel.low, panel.close)
         return reduce(np.minimum, prices), reduce(np.maximum, prices)
+
+    @cached_property
+    def _lowest_since_close(self) -> Matrix:
+        """The lowest price of each bar and the close before it; the first row has none before it."""
+        return np.minimum(self._extremes[0], np.roll(self.panel.close, 1, axis=0))
 
     def altered(
         self, *, until: date | None = None, unknown: NDArray[np.bool_] | None = None, spread_frac: Decimal | None = None
