@@ -76,6 +76,26 @@ def test_a_second_backtest_takes_the_place_of_the_first_and_nothing_else_is_over
     assert {path.name for path in tmp_path.iterdir()} == {"mine", "r"}, "nothing is left beside"
 
 
+def test_a_link_to_a_folder_of_results_keeps_leading_there(bars: Path, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    asked = ("backtest", "--bars", bars, "--strategies", "rsi", "--from", "2013-02-01", "--out", tmp_path / "link")
+    assert run(*asked).exit_code == run(*asked).exit_code == 0
+    assert {path.name for path in (tmp_path / "real").iterdir()} == FILES
+    assert {path.name for path in tmp_path.iterdir()} == {"real", "link"}
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    (".", "cannot be replaced where it is: name a new folder"), ("/proc", "other files"), ("n" * 300, "File name too long"),
+])  # fmt: skip
+def test_a_folder_that_cannot_be_replaced_is_refused_before_anything_is_traded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = run("backtest", "--bars", tmp_path / "absent", "--out", name)
+    assert (refused.exit_code, said in refused.output) == (1, True), refused.output
+
+
 def test_a_folder_that_cannot_be_the_results_is_refused_before_anything_is_traded(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("no folder")
     for command in ("backtest", "compare"):
@@ -136,13 +156,15 @@ def test_a_full_disk_is_said_and_leaves_the_former_result(
     ("words", "said"),
     [
         (("--strategies", "rsy"), "strategy 'rsy' does not exist; the known ones are"),
+        (("--commission-per-order", "1e30"), "a commission is above 10,000 USD"),
+        (("--slippage-bps", "-1*-5"), "a share of the spread is 0 to 1"),
         (("--cash", "much"), "--cash is 'much': write a number"),
         (("--cash", "-5"), "cash is -5 USD"),
         (("--cash", "0.001"), "cash is 0.001 USD: a backtest begins with 1 to"),
         (("--cash", "1e40"), "cash is 1E+40 USD: a backtest begins with 1 to 1,000,000,000,000 USD"),
         (("--slippage-bps", "nan"), "--slippage-bps is 'nan': write a finite number"),
         (("--slippage-bps", "-1"), "a cost is not negative"),
-        (("--slippage-bps", "5*10"), "a share of the spread is at most 1"),
+        (("--slippage-bps", "5*10"), "a share of the spread is 0 to 1"),
         (("--slippage-bps", "half*10"), "--slippage-bps is 'half*10': a share of the spread is written like 0.5*10"),
         (("--slippage-bps", "0.5*"), "--slippage-bps is '0.5*': a share of the spread is written like 0.5*10"),
         (("--slippage-bps", "20000"), "the slippage is 20000 bps: at most 1000"),

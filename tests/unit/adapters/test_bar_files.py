@@ -88,8 +88,8 @@ def test_a_fault_in_a_parquet_file_is_named_by_its_row(tmp_path: Path) -> None:
         read_bar_folder(tmp_path)
 
 
-def test_an_unknown_open_or_volume_is_nan_and_no_error(tmp_path: Path) -> None:
-    (tmp_path / "AAA.csv").write_text(f"{HEADER}\n2020-03-16,,104,99,101,\n2020-03-17,101,105,100,104,2000\n")
+def test_a_close_without_the_rest_of_its_bar_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "AAA.csv").write_text(f"{HEADER}\n2020-03-16,,,,101,\n2020-03-17,101,105,100,104,2000\n")
     panel = read_bar_folder(tmp_path)
     np.testing.assert_array_equal(panel.open[:, 0], [np.nan, 101])
     np.testing.assert_array_equal(panel.volume[:, 0], [np.nan, 2000])
@@ -139,6 +139,11 @@ def test_a_wrong_row_is_named_by_file_and_line(tmp_path: Path, row: str, words: 
     [
         ("", "AAA.csv is empty"),
         (f"{HEADER}\n", "AAA.csv has a header and no bars"),
+        ("date,open,high,low,close\n2020-03-16,,2,1,1\n", "AAA.csv line 2: there is no open: fill it in, or leave out"),
+        ("date,close\n2915-03-16,1\n", "AAA.csv line 2: 2915-03-16 is no date of a bar: those are of 1880-01-01 to 2199-12-31"),
+        ("date,open,close\n2020-03-16,1,1\n", "AAA.csv line 2: there is no high and no low: fill it in"),
+        ("date,close\n2020-03-16,1e-10\n", "AAA.csv line 2: close is 1e-10; a price is above zero, 1e-09 to 1e+09"),
+        ("date,close\n2020-03-16,1e27\n", "AAA.csv line 2: close is 1e+27; a price is above zero, 1e-09 to 1e+09"),
         ("date,open\n2020-03-16,1\n", "AAA.csv has no column close; it has date, open"),
         ("2020-03-16,1\n2020-03-17,1\n", "AAA.csv has no column date and no column close"),
         (b"date,close\n2020-03-16,1\xff\n", "AAA.csv is no UTF-8 text"),
@@ -200,6 +205,11 @@ def test_a_session_that_no_file_has_is_named_even_where_symbols_may_rest(tmp_pat
     days = [date(2020, 3, 9) + timedelta(days=number) for number in range(4)]
     with pytest.raises(DataError, match="no file has a bar of 2020-03-10 and 1 more sessions up to 2020-03-11"):
         read_bar_folder(tmp_path, lambda first, last: days, gaps_are_allowed=True)
+
+
+def test_a_class_of_shares_is_written_as_the_broker_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "BRK-B.csv").write_text(GOOD)
+    assert read_bar_folder(tmp_path, lambda first, last: {date(2020, 3, 16), date(2020, 3, 17)}).symbols == ("BRK.B",)
 
 
 def test_a_crypto_pair_is_named_where_the_exchanges_sessions_count(tmp_path: Path) -> None:

@@ -26,4 +26,4 @@ def _played(desk_class: type[BacktestDesk], case: DeskCase) -> tuple[BacktestDes
     evidence = KnownEvidence(case.market, case.parameters)
     desk = desk_class(case.market, case.parameters, evidence, case.costs.options(CASH_USD))
     desk.play(*span_of(case.market, case.parameters, day_of(case.market.panel, FIRST_ROW), None))
-    return desk, collect(desk, evidence, ())
+    return desk, collect(desk, evidence)

@@ -196,7 +196,8 @@ def test_a_symbol_that_is_skipped_for_its_bars_is_told_with_the_reason() -> None
     close = panel.close.copy()
     close[290, 2] *= 40
     faulty = replace(panel, close=close, high=np.maximum(panel.high, close))
-    (told,) = traded(faulty).warnings
+    stopped, told = traded(faulty).warnings
+    assert stopped.startswith("in 9 of 100 sessions the desk bought nothing, as it could judge less than 80% of the universe")
     assert told.startswith("S02 was skipped after 9 sessions: price jump in session")
     assert traded(panel).warnings == ()
 

@@ -73,7 +73,7 @@ def played(panel: BarPanel, spread_frac: str, options: ExchangeOptions) -> tuple
         for stored in desk.journal.query("journal", f"PLAN#us_equity#{day}")
         if isinstance(stored.record, TradePlan) and stored.record.action is PlanAction.ENTER
     ]
-    return collect(desk, evidence, ()), plans
+    return collect(desk, evidence), plans
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

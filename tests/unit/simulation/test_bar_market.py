@@ -1,6 +1,7 @@
 """What a market of bars knows without its tape is what the tape would show."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -9,8 +10,10 @@ import pytest
 
 from closebell.model.panel import FIELDS, BarPanel
 from closebell.simulation.bar_market import BarMarket
+from closebell.simulation.exchange import Exchange
 from closebell.simulation.exchange_tape import ExchangeTape
 from closebell.simulation.market import PriceBand
+from tests.contract.tiny_market import own, send
 from tests.unit.backtest.markets import coin_market, coin_panel, market_of, seeded_panel
 
 D = Decimal
@@ -94,3 +97,43 @@ def test_the_last_session_of_a_symbol_is_that_of_its_last_close() -> None:
     for symbol in market.panel.symbols:
         traded = [session for session in sessions_of(market) if market.prints(symbol, session)]
         assert market.last_session_of(symbol) == traded[-1]
+
+
+def one_wide_day() -> tuple[BarMarket, date]:
+    """Three days of one symbol; the second opens at 127, falls to 117, rises to 130 and closes at 128."""
+    panel = seeded_panel(1, 3, 1)
+    opened, high, low = (np.array([[128.0], [price], [128.0]]) for price in (127.0, 130.0, 117.0))
+    wide = replace(panel, open=opened, high=high, low=low, close=np.full((3, 1), 128.0))
+    return market_of(wide), panel.sessions[1].astype(object)
+
+
+@pytest.mark.parametrize(("order_type", "prices"), [
+    ("stop", {"stop_price_usd": 121}), ("stop_limit", {"stop_price_usd": 121, "limit_price_usd": 110}),
+])  # fmt: skip
+def test_a_stop_that_the_price_had_passed_before_it_came_sells_at_once(order_type: str, prices: dict[str, int]) -> None:
+    """What a limit has bought on the way down may be below its stop before that can rest: it is no free ride back up."""
+    market, day = one_wide_day()
+    _, falls_at, rises_at, _ = market.print_instants(day)
+    exchange = Exchange(market, falls_at)
+    own(exchange, symbol="S00")
+    order = send(exchange, "sell", order_type, "gtc", symbol="S00", **prices)
+    exchange.advance(rises_at)
+    assert (order.status, order.filled_average_price_usd) == ("filled", D(117))
+
+
+def test_a_stop_that_came_between_sessions_looks_at_the_open_first() -> None:
+    market, day = one_wide_day()
+    *_, closes_at = market.print_instants(day)
+    exchange = Exchange(market, closes_at + timedelta(hours=1))
+    own(exchange, symbol="S00")
+    order = send(exchange, "sell", "stop", "gtc", symbol="S00", stop_price_usd=121)
+    exchange.advance(closes_at + timedelta(days=1))
+    assert order.status == "new"
+
+
+def test_prices_are_those_that_the_broker_can_show() -> None:
+    panel = seeded_panel(1, 3, 1)
+    close = np.array([[0.0000012345678], [2.0 / 3.0], [600_000.015]])
+    shown = market_of(replace(panel, open=close, high=close, low=close, close=close))
+    days = [day.astype(object) for day in panel.sessions]
+    assert [shown.close_usd("S00", day) for day in days] == [D("1.235E-6"), D("0.666666667"), D("600000.015")]

@@ -1,8 +1,9 @@
 """Daily bars from a folder: SYMBOL.csv or SYMBOL.parquet, a file a symbol, and splits.csv where the bars are not adjusted.
 
 A file has the columns date, open, high, low, close and volume, in any order and case; date and close alone are enough, the others
-are then NaN. `BTC-USD.csv` is BTC/USD. Everything that is wrong is named at once, with file, line and what to do; nothing is
-repaired, dropped or guessed. A file that is right is parsed by pandas as numbers; only a column that is not is looked at as text.
+are then NaN. Open, high and low are known together or not at all. `BTC-USD.csv` is BTC/USD, `BRK-B.csv` BRK.B. Everything that is
+wrong is named at once, with file, line and what to do; nothing is repaired, dropped or guessed. A file that is right is parsed by
+pandas as numbers; only a column that is not is looked at as text.
 """
 
 import re
@@ -25,6 +26,8 @@ SPLITS_FILE = "splits.csv"
 PROBLEMS_SHOWN_MAX = 20
 RANGE_TOLERANCE_FRAC = 1e-4
 """How far open and close may lie outside low and high: adjusted prices are rounded each on its own."""
+PRICE_USD_MIN, PRICE_USD_MAX = 1e-9, 1e9
+"""What the broker can show, in nine decimals, and what no share or coin has ever cost."""
 
 _SUFFIXES = {".csv", ".parquet"}
 _USD_PAIR = re.compile(r"([A-Z0-9]{2,}?)[-_]?USD")
@@ -32,6 +35,7 @@ _REQUIRED = ("date", "close")
 _DAY_CHARS = len("2020-03-16")
 _OLDEST_PLAIN = np.datetime64("1000-01-01")
 """numpy takes years before Christ too."""
+_OLDEST_DAY, _LATEST_DAY = np.datetime64("1880-01-01"), np.datetime64("2199-12-31")
 _BLANKS = ("", "nan", "null", "none", "<na>")
 
 Floats = NDArray[np.float64]
@@ -149,7 +153,7 @@ def _unfit_split(panel: BarPanel, symbol: str, ex_date: date, ratio: float) -> s
 def symbol_of(path: Path, market: Market = Market.US_EQUITY) -> str:
     """The symbol that a file holds. Raises DataError when a crypto market's file is not called after a pair in USD."""
     if market is Market.US_EQUITY:
-        return path.stem.replace("-", "/")
+        return path.stem.replace("-", "/" if path.stem.upper().endswith("-USD") else ".")
     pair = _USD_PAIR.fullmatch(path.stem.upper())
     if pair is None:
         raise DataError(f"{path.name} is not called after a crypto pair in USD, such as BTC-USD{path.suffix}")
@@ -191,10 +195,14 @@ def _symbols(paths: Sequence[Path], market: Market, problems: list[str]) -> dict
 def _bar_paths(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}: name one that holds SYMBOL.csv files")
-    paths = sorted(
-        path for path in folder.iterdir()
+    try:
+        found = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be read: {error.strerror or error}") from error
+    paths = [
+        path for path in found
         if path.suffix.lower() in _SUFFIXES and path.name != SPLITS_FILE and not path.name.startswith(".")
-    )  # fmt: skip
+    ]  # fmt: skip
     if not paths:
         raise DataError(f"{folder} holds no SYMBOL.csv and no SYMBOL.parquet: `closebell bars fetch` gets some")
     doubled = sorted(stem for stem, count in Counter(path.stem for path in paths).items() if count > 1)
@@ -276,7 +284,10 @@ def _dates(column: Column, faults: list[Fault]) -> NDArray[np.datetime64]:
     dates = column.dt.tz_localize(None).to_numpy() if column.dtype.kind == "M" else _written_dates(texts)
     for place in np.flatnonzero(np.isnat(dates)).tolist():
         faults.append((place, f"{texts[place]!r} is no date; write it as 2020-03-16"))
-    return dates.astype("datetime64[D]")
+    days = dates.astype("datetime64[D]")
+    for place in np.flatnonzero((days < _OLDEST_DAY) | (days > _LATEST_DAY)).tolist():
+        faults.append((place, f"{days[place]} is no date of a bar: those are of {_OLDEST_DAY} to {_LATEST_DAY}"))
+    return days
 
 
 def _written_dates(texts: Sequence[str]) -> NDArray[np.datetime64]:
@@ -331,9 +342,13 @@ def _wrong_order(dates: NDArray[np.datetime64]) -> Iterator[Fault]:
 def _wrong_prices(fields: dict[str, Floats]) -> Iterator[Fault]:
     opened, high, low, close, volume = (fields[field] for field in FIELDS)
     for field in FIELDS[:4]:
-        for place in np.flatnonzero(fields[field] <= 0).tolist():
-            yield place, f"{field} is {fields[field][place]:g}; a price is above zero"
-    is_priced = ~np.any([fields[field] <= 0 for field in FIELDS[:4]], axis=0)
+        for place in np.flatnonzero((fields[field] < PRICE_USD_MIN) | (fields[field] > PRICE_USD_MAX)).tolist():
+            yield place, f"{field} is {fields[field][place]:g}; a price is above zero, {PRICE_USD_MIN:g} to {PRICE_USD_MAX:g}"
+    known = np.isfinite([opened, high, low])
+    for place in np.flatnonzero(known.any(axis=0) & ~known.all(axis=0)).tolist():
+        missing = " and no ".join(name for name, is_known in zip(FIELDS, known[:, place], strict=False) if not is_known)
+        yield place, f"there is no {missing}: fill it in, or leave out open, high and low, all three"
+    is_priced = ~np.any([fields[field] < PRICE_USD_MIN for field in FIELDS[:4]], axis=0)
     for place in np.flatnonzero(volume < 0).tolist():
         yield place, f"volume is {volume[place]:g}; it is not negative"
     for place in np.flatnonzero(is_priced & (high < low * (1 - RANGE_TOLERANCE_FRAC))).tolist():

@@ -6,12 +6,13 @@ Their sums are compared: a difference of one cent is a bug, not a rounding.
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import zip_longest
 from typing import NamedTuple
 
+from closebell.backtest.desk_notes import held_back_of, plans_of
 from closebell.backtest.engine import BacktestDesk
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.records import BacktestRecords, ClosedBy, DecisionRow, EquityRow, OrderRow, TradeRow
@@ -25,6 +26,8 @@ from closebell.simulation.venue_orders import ExchangeOrder
 
 ZERO = Decimal(0)
 FEE_CODES = ("FEE", "CFEE")
+GROSS_STEP_USD = Decimal("1e-6")
+"""The broker shows equity in nine decimals: without costs the rest would come back as tiny losses."""
 
 
 class _Costs(NamedTuple):
@@ -56,7 +59,7 @@ class _RoundTrip(NamedTuple):
     costs: _Costs
 
 
-def collect(desk: BacktestDesk, evidence: KnownEvidence, warnings: Sequence[str]) -> BacktestRecords:
+def collect(desk: BacktestDesk, evidence: KnownEvidence) -> BacktestRecords:
     """The records of a backtest that has ended. Raises BooksDisagree when the ledger's round trips are not the exchange's."""
     orders = [_order_row(order) for order in desk.exchange.floor.orders.orders.values()]
     trades = _trade_rows(desk, evidence)
@@ -70,7 +73,7 @@ def collect(desk: BacktestDesk, evidence: KnownEvidence, warnings: Sequence[str]
         equity=equity,
         decisions=list(_decision_rows(desk)),
         halts_count=desk.halts_count,
-        warnings=tuple(warnings),
+        warnings=(),
         market=desk.day.market,
     )
     _require_equal_sums(records)
@@ -79,21 +82,21 @@ def collect(desk: BacktestDesk, evidence: KnownEvidence, warnings: Sequence[str]
 
 def _decision_rows(desk: BacktestDesk) -> Iterator[DecisionRow]:
     """Every symbol's where the desk kept them, else those that its plans tell of."""
+    plans, held_back = plans_of(desk), held_back_of(desk)
+    reasons = {(plan.decided_session, plan.symbol): held_back[plan.plan_id] for plan in plans if plan.plan_id in held_back}
     if desk.decisions is not None:
         for one in desk.decisions:
             size = one.allocation.quantity_shares if one.allocation else None
             yield DecisionRow(
-                one.session, one.symbol, one.outcome, one.reason, one.binding_check, one.vote_score, one.close_usd, size
+                one.session, one.symbol, one.outcome, one.reason, one.binding_check, one.vote_score, one.close_usd, size,
+                reasons.get((one.session, one.symbol), ""),
             )
         return
-    for session in desk.sessions:
-        for stored in desk.journal.query("journal", f"PLAN#{desk.day.market}#{session}"):
-            plan = stored.record
-            if isinstance(plan, TradePlan):
-                yield DecisionRow(
-                    plan.decided_session, plan.symbol, plan.action, plan.reason, "", plan.priority_score,
-                    plan.reference_price_usd, plan.quantity_shares,
-                )
+    for plan in plans:
+        yield DecisionRow(
+            plan.decided_session, plan.symbol, plan.action, plan.reason, "", plan.priority_score,
+            plan.reference_price_usd, plan.quantity_shares, held_back.get(plan.plan_id, ""),
+        )  # fmt: skip
 
 
 def _order_row(order: ExchangeOrder) -> OrderRow:
@@ -215,7 +218,7 @@ def _equity_rows(desk: BacktestDesk) -> Iterator[EquityRow]:
         yield EquityRow(
             session=snapshot.session,
             equity_usd=equity,
-            gross_equity_usd=equity + paid,
+            gross_equity_usd=(equity + paid).quantize(GROSS_STEP_USD),
             cash_usd=equity - positions_usd,
             positions_usd=positions_usd,
             positions_count=0 if is_last else snapshot.open_positions_count,

@@ -125,8 +125,8 @@ class BacktestDesk:
         before = [day for day in self._dates if day < first]
         if not span or not before:
             raise ConfigurationError(
-                f"no session from {first} to {last} can be traded: the market has sessions from {self._dates[0]} to "
-                f"{self._dates[-1]}, and the first one is needed to decide on"
+                f"no session from {first} to {last} can be traded: the market has bars of {self.market.panel.sessions[0]} to "
+                f"{self.market.panel.sessions[-1]}, and the first one is needed to decide on"
             )
         self._open(before[-1])
         self._sells_out_at = self.day.at(span[-1], self.day.sells_out_at) if sells_out else None

@@ -49,5 +49,5 @@ def _uncovered(evidence: KnownEvidence, first: date, last: date) -> Iterator[str
     if low_count:
         yield (
             f"in {low_count} of {len(evenings)} sessions the desk bought nothing, as it could judge less than {least:.0%} of the "
-            "universe: not listed, too little history, or holes in it. Lower limits.universe_coverage_frac_min if that is right"
+            "universe: not listed, too little history, holes or faults. Lower limits.universe_coverage_frac_min if that is right"
         )

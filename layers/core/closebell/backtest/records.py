@@ -71,8 +71,8 @@ class TradeRow(NamedTuple):
 
 
 class DecisionRow(NamedTuple):
-    """What was decided for a symbol after a session, and why. `binding_check` denied an entry or set its size; empty where none
-    was asked."""
+    """What was decided for a symbol after a session, and why. `binding_check` denied an entry or set its size, empty where none
+    was asked; `held_back` says which check of the morning kept it from being sent."""
 
     session: date
     symbol: str
@@ -82,6 +82,7 @@ class DecisionRow(NamedTuple):
     vote_score: float
     close_usd: Decimal | None
     quantity_shares: Decimal | None
+    held_back: str
 
 
 class EquityRow(NamedTuple):

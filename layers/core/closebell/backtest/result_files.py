@@ -70,16 +70,22 @@ def csv_of(row_type: type[NamedTuple], rows: Sequence[NamedTuple]) -> bytes:
     return stream.getvalue().encode()
 
 
-def refuse_other_files(folder: Path) -> None:
-    """Raises ConfigurationError when the folder is a file, or holds something that is no result: it is not to be replaced."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise ConfigurationError(f"{folder} is a file: name a folder")
-    others = [path for path in folder.rglob("*") if path.is_symlink() or not (path.is_dir() or path.name in RESULT_NAMES)]
-    if others or (any(folder.iterdir()) and not (folder / MARKER).exists()):
-        named = f" ({others[0].relative_to(folder)})" if others else ""
+def refuse_unfit(folder: Path) -> None:
+    """Raises ConfigurationError when a folder cannot be replaced by results, or is not to be: it holds something that is none."""
+    try:
+        place = folder.resolve()
+        if place.exists() and not place.is_dir():
+            raise ConfigurationError(f"{folder} is a file: name a folder")
+        others = [path for path in place.rglob("*") if path.is_symlink() or not (path.is_dir() or path.name in RESULT_NAMES)]
+        is_filled = place.exists() and any(place.iterdir())
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be used for the results: {error.strerror or error}") from error
+    if others or (is_filled and not (place / MARKER).exists()):
+        named = f" ({others[0].relative_to(place)})" if others else ""
         raise ConfigurationError(f"{folder} holds other files{named}: name an empty folder, or one of an earlier backtest")
+    above = next(parent for parent in place.parents if parent.exists())
+    if place in (Path.cwd(), *Path.cwd().parents) or place.is_mount() or not os.access(above, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"{folder} cannot be replaced where it is: name a new folder, such as {folder / 'results'}")
 
 
 def write_directory(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -88,11 +94,12 @@ def write_directory(folder: Path, files: Mapping[str, bytes]) -> None:
     Raises
     ------
     ConfigurationError
-        As `refuse_other_files`.
+        As `refuse_unfit`.
     DataError
         The disk is full or cannot be written to; what was there before is still there.
     """
-    refuse_other_files(folder)
+    refuse_unfit(folder)
+    folder = folder.resolve()  # a link keeps leading there
     written: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

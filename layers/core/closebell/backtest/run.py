@@ -1,11 +1,12 @@
 """One backtest from its request to its records."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
 from closebell.backtest.collected import collect
+from closebell.backtest.desk_notes import desk_notes
 from closebell.backtest.engine import BacktestDesk, Progress, untold
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.reader_notes import universe_notes
@@ -21,6 +22,7 @@ from closebell.strategies import sessions_needed
 
 CASH_USD_MAX = 10**12
 """Fractions of a cent are still told apart beside so much."""
+COMMISSION_USD_MAX = 10_000
 SLIPPAGE_BPS_MAX = 1000
 COVERAGE_FRAC_MIN = Decimal("0.000001")
 UNSORTED = "unsorted"
@@ -58,6 +60,8 @@ class Costs:
                 raise ConfigurationError(f"the {name} is {cost}: a cost is not negative")
         if self.slippage_bps > SLIPPAGE_BPS_MAX:
             raise ConfigurationError(f"the slippage is {self.slippage_bps} bps: at most {SLIPPAGE_BPS_MAX}, a tenth of the price")
+        if max(self.commission_a_share_usd, self.commission_an_order_usd) > COMMISSION_USD_MAX:
+            raise ConfigurationError(f"a commission is above {COMMISSION_USD_MAX:,} USD: no broker takes that")
         if not 0 < self.capacity_frac <= 1:
             raise ConfigurationError(f"the capacity is {self.capacity_frac}: a part above 0 and at most 1 of the mean volume")
 
@@ -99,7 +103,9 @@ def run_backtest(
     desk = BacktestDesk(market, parameters, evidence, options, decisions)
     desk.play(begin, end, progress)
     faulty = [f"{symbol} was skipped after {count} sessions: {why}" for symbol, (count, why) in sorted(evidence.faulty.items())]
-    return collect(desk, evidence, (*warnings, *universe_notes(evidence, begin, end), *faulty))
+    records = collect(desk, evidence)
+    told = (*warnings, *universe_notes(evidence, begin, end), *faulty, *desk_notes(desk, records.equity))
+    return replace(records, warnings=told)
 
 
 def span_of(market: BarMarket, parameters: ParameterSet, first: date | None, last: date | None) -> tuple[date, date]:

@@ -90,7 +90,7 @@ def run_trial(
     known = evidence or KnownEvidence(terms.market, parameters)
     desk = BacktestDesk(terms.market, parameters, known, terms.costs.options(terms.cash_usd))
     desk.play(span.first, span.last)
-    records = collect(desk, known, ())
+    records = collect(desk, known)
     equity = np.array([float(terms.cash_usd), *(float(row.equity_usd) for row in records.equity)])
     pnl = np.array([float(trade.pnl_usd) for trade in records.trades])
     return TrialResult(name, parameters, returns_of(equity), summary_of(records), pnl)

@@ -13,7 +13,7 @@ from rich.table import Table
 from closebell.backtest.comparison import ComparedBacktest
 from closebell.backtest.reader_notes import bar_notes
 from closebell.backtest.records import BacktestRecords
-from closebell.backtest.result_files import backtest_files, comparison_files, refuse_other_files, write_directory
+from closebell.backtest.result_files import backtest_files, comparison_files, refuse_unfit, write_directory
 from closebell.backtest.run import run_backtest, span_of, voted_by
 from closebell.backtest.summary import summary_of
 from closebell.cli import backtest_options as asked
@@ -37,7 +37,7 @@ def backtest(
     """Trade past sessions with the deployed desk's own code; results before and after costs."""
     console = Console(highlight=False)
     try:
-        refuse_other_files(out)
+        refuse_unfit(out)
         costs = asked.costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
         options = costs.options(asked.amount_of("--cash", cash))
         found = asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
@@ -67,7 +67,7 @@ def compare(
     console = Console(highlight=False)
     compared = []
     try:
-        refuse_other_files(out)
+        refuse_unfit(out)
         costs = asked.costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
         options = costs.options(asked.amount_of("--cash", cash))
         found = asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
@@ -83,6 +83,9 @@ def compare(
     except ClosebellError as error:
         fail(error)
     show_comparison(console, compared)
+    shared = [note for note in compared[0].records.warnings if all(note in it.records.warnings for it in compared)]
+    show_notes(console, shared)
+    show_notes(console, (f"{it.name}: {note}" for it in compared for note in it.records.warnings if note not in shared))
     console.print(f"written to {out}: open {out / 'comparison.html'}", soft_wrap=True)
 
 

@@ -64,8 +64,8 @@ def _slippage_of(text: str) -> Decimal:
         share_frac, spread_bps = (amount_of("--slippage-bps", part) for part in (share, spread))
     except ConfigurationError as error:
         raise ConfigurationError(f"--slippage-bps is {text!r}: a share of the spread is written like 0.5*10") from error
-    if share_frac > 1:
-        raise ConfigurationError(f"--slippage-bps is {text}: a share of the spread is at most 1, as in 0.5*10")
+    if not 0 <= share_frac <= 1:
+        raise ConfigurationError(f"--slippage-bps is {text}: a share of the spread is 0 to 1, as in 0.5*10")
     return share_frac * spread_bps
 
 

@@ -32,7 +32,8 @@ VOLUME_SESSIONS = 20
 """A print offers the mean volume of this many sessions before its own."""
 
 _INCREMENT_SHARES = Decimal("1e-9")
-_PRICE_STEP_USD = Decimal("1e-9")
+_PRICE_DECIMALS = 9
+_PRICE_STEP_USD = Decimal(1).scaleb(-_PRICE_DECIMALS)
 _SPARE = timedelta(days=15)
 _SPARE_FRAC = 1e-9
 _SEARCHED_SESSIONS = 64
@@ -270,13 +271,19 @@ class BarMarket:
 
 
 def _filled(panel: BarPanel) -> BarPanel:
-    """The close in place of every price that is missing where there is a close."""
+    """Prices as the exchange shows them, in nine decimals; the close in place of every missing one where there is a close."""
+    close = _shown(panel.close)
 
     def filled(prices: Matrix) -> Matrix:
         is_missing = np.isnan(prices)
-        return np.where(is_missing, panel.close, prices) if is_missing.any() else prices
+        return np.where(is_missing, close, _shown(prices)) if is_missing.any() else _shown(prices)
 
-    return replace(panel, open=filled(panel.open), high=filled(panel.high), low=filled(panel.low))
+    return replace(panel, open=filled(panel.open), high=filled(panel.high), low=filled(panel.low), close=close)
+
+
+def _shown(prices: Matrix) -> Matrix:
+    rounded = np.round(prices, _PRICE_DECIMALS)
+    return prices if np.array_equal(rounded, prices, equal_nan=True) else rounded
 
 
 def _exact(number: float) -> Decimal:

@@ -215,9 +215,12 @@ class ExchangeTape:
         return Quote(symbol=symbol, bid_usd=price - half, ask_usd=price + half, quoted_at=at)
 
     def half_spread_usd(self, symbol: str, price_usd: Decimal) -> Decimal:
-        """Half the bid-ask spread at a price."""
+        """Half the bid-ask spread at a price; of what costs less than a dollar finer than ticks, which would round it away."""
         spread_frac = self.assets[symbol].spread_frac
-        return self.to_tick(symbol, price_usd * spread_frac / 2) if spread_frac else Decimal(0)
+        if not spread_frac:
+            return Decimal(0)
+        half_usd = price_usd * spread_frac / 2
+        return self.to_tick(symbol, half_usd) if price_usd >= 1 else half_usd.quantize(CRYPTO_TICK_USD)
 
     def to_tick(self, symbol: str, price_usd: Decimal) -> Decimal:
         """A price rounded to the finest step the tape shows."""

@@ -2,7 +2,8 @@
 
 - A market order fills at the print, plus (buying) or minus (selling) half the spread; of crypto within two percent, or not yet.
 - A stop triggers at a print through it and fills as a market order at that print, however far through it is; where the
-  price came there without a gap (inside a daily bar) it fills at the stop, or where the price came from if that is worse.
+  price came there without a gap (inside a daily bar) it fills at the stop, or where the price came from if that is worse. One
+  that the price had passed before it came triggers at once, where the price then was.
 - A limit fills when a print crosses it: at the print (or where the price came from without a gap) when that is the first one
   the order meets in a session (a gap, or an order that was marketable when it came), else at its limit, since the price went
   through it on the way.
@@ -51,7 +52,8 @@ def execution(order: ExchangeOrder, seen: SeenPrint, half_spread_at: Callable[[D
     order.seen_session = seen.session
     if order.order_type in STOP_TYPES and not order.triggered:
         _trail_start(order, price)
-        if not _is_through_stop(order, price):
+        came_too_late = not was_resting and seen.came_from_usd is not None and _is_through_stop(order, seen.came_from_usd)
+        if not (came_too_late or _is_through_stop(order, price)):
             _trail(order, price)
             return None
         order.triggered = is_first_look = True

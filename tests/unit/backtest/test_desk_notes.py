@@ -1,0 +1,60 @@
+"""What a backtest tells of how its desk fared: each note where there is reason for it, and none where there is not."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+from closebell.backtest.records import BacktestRecords
+from closebell.backtest.run import Costs, run_backtest
+from closebell.model.panel import FIELDS, BarPanel
+from closebell.model.parameters import RiskLimits
+from tests.unit.backtest.markets import market_of, parameters_of, seeded_panel
+
+CASH_USD = Decimal(100_000)
+
+
+def traded(panel: BarPanel, costs: Costs | None = None) -> BacktestRecords:
+    charged = costs or Costs()
+    parameters = parameters_of(panel, "momentum", "rsi", limits=RiskLimits(universe_coverage_frac_min=Decimal("0.001")))
+    return run_backtest(market_of(panel, f"{charged.spread_frac}"), parameters, charged.options(CASH_USD))
+
+
+def scaled(panel: BarPanel, factor: float) -> BarPanel:
+    return replace(panel, **{name: getattr(panel, name) * factor for name in FIELDS[:4]})
+
+
+def test_a_desk_that_did_what_it_decided_has_no_notes() -> None:
+    assert traded(seeded_panel(8, 320, 6), Costs(slippage_bps=Decimal(5))).warnings == ()
+
+
+def test_a_desk_that_decides_to_buy_and_never_does_says_what_holds_it_back() -> None:
+    """The ask lies above the collar by which the orders were sized."""
+    records = traded(seeded_panel(8, 320, 6), Costs(slippage_bps=Decimal(600)))
+    (told,) = records.warnings
+    count = sum(bool(row.held_back) for row in records.decisions)
+    assert (records.orders, count) == ([], len(records.decisions))
+    assert told.startswith(f"{count} of {count} planned entries were held back in the morning: position_weight ")
+
+
+def test_positions_that_the_exchange_takes_no_stop_of_are_named() -> None:
+    """Target and stop of what costs some cents are less than a cent apart, as prices of long ago are when they are adjusted."""
+    records = traded(scaled(seeded_panel(8, 320, 6), 0.0005))
+    assert records.trades
+    (told,) = (warning for warning in records.warnings if "held without a stop" in warning)
+    assert told.startswith("S0")
+    assert "base_price" in told
+
+
+def test_what_costs_less_than_a_dollar_has_its_spread_too() -> None:
+    """A half spread in ticks of a hundredth of a cent would be nothing."""
+    records = traded(scaled(seeded_panel(8, 320, 6), 0.0005), Costs(slippage_bps=Decimal(5)))
+    for trade in records.trades:
+        expected = trade.quantity_shares * (trade.entry_price_usd + trade.exit_price_usd) * Decimal("0.0005")
+        assert abs(trade.spread_cost_usd - expected) < expected / 100
+
+
+def test_cash_below_zero_is_told() -> None:
+    records = traded(seeded_panel(8, 320, 6), Costs(commission_an_order_usd=Decimal(9_000)))
+    (told,) = records.warnings
+    lowest_usd = min(row.cash_usd for row in records.equity)
+    assert told.startswith("cash was below zero after ")
+    assert f"by ${-lowest_usd:,.2f} at most" in told
