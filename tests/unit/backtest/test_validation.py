@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from io import BytesIO
@@ -87,8 +87,8 @@ def test_a_planted_edge_passes_and_its_holdout_confirms_it(tmp_path: Path) -> No
     found = validate(request_of(drifting_panel(), "drift", grid_count=3, opens_at=AT), folder)
     judged = flags(found)
     assert not is_refused(judged), [flag for flag in judged if flag.colour is Colour.RED]
-    assert found.holdout is not None
-    assert found.holdout.summary["total_return_frac"] > 0
+    assert found.seal.result is not None
+    assert found.seal.result.summary["total_return_frac"] > 0
     assert found.seal.opened_at == AT
     files = validation_files(found, judged)
     document = json.loads(files["validation.json"])
@@ -123,6 +123,29 @@ def test_nothing_of_the_holdout_is_seen_until_it_is_opened_and_then_once(tmp_pat
     assert [flag for flag in flags(opened) if not flag.question.startswith("holdout")] == flags(sealed)
     with pytest.raises(ConfigurationError, match="it is opened once"):
         validate(request_of(panel, "drift", opens_at=AT), ValidationFolder(tmp_path / "one"))
+    assert flags(validate(request_of(panel, "drift"), ValidationFolder(tmp_path / "one"))) == flags(opened), "it stands for good"
+
+
+def test_a_holdout_that_was_opened_and_not_judged_refuses_until_the_same_configuration_is_judged_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = seeded_panel(13, 110, 2)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("closebell.backtest.validation.run_trial", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            validate(request_of(panel, "drift", opens_at=AT), ValidationFolder(tmp_path))
+    unjudged = validate(request_of(panel, "drift"), ValidationFolder(tmp_path))
+    (told, *_) = (flag for flag in flags(unjudged) if flag.question.startswith("holdout"))
+    assert (told.colour, told.note) == (Colour.RED, "opened and not judged: --open-holdout goes on")
+    with pytest.raises(ConfigurationError, match="for another configuration, which was not judged to its end: it is opened once"):
+        validate(request_of(panel, "coin_1", opens_at=AT), ValidationFolder(tmp_path))
+    judged = validate(request_of(panel, "drift", opens_at=AT + timedelta(hours=1)), ValidationFolder(tmp_path))
+    assert judged.seal.result is not None
+    assert judged.seal.opened_at == AT
 
 
 def naive_deflated_sharpe(returns: Floats, trial_sharpes: Floats) -> float:

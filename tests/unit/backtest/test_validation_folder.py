@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from closebell.backtest.splits import SessionSpan, anchored_folds, rolling_folds, split_sessions
-from closebell.backtest.validation_folder import TrialLine, ValidationFolder
+from closebell.backtest.validation_folder import HoldoutResult, TrialLine, ValidationFolder
 from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.panel import BarPanel
 from tests.unit.backtest.markets import parameters_of, seeded_panel
@@ -62,8 +62,11 @@ def test_the_seal_is_broken_once(tmp_path: Path) -> None:
     assert opened.opened_configuration_sha256 != sealed.configuration_sha256 == opened.configuration_sha256
     again = ValidationFolder(tmp_path / "results")
     assert again.seal(span, panel, parameters_of(panel, "rsi")) == opened
-    with pytest.raises(ConfigurationError, match="was opened at 2026-01-05 15:00 UTC: it is opened once"):
+    with pytest.raises(ConfigurationError, match="was opened at 2026-01-05 15:00 UTC, for another configuration"):
         again.open(parameters_of(panel, "rsi"), AT)
+    again.keep(HoldoutResult(parameters=parameters_of(panel, "macd"), summary={"total_return_frac": 0.5}))
+    with pytest.raises(ConfigurationError, match="was opened at 2026-01-05 15:00 UTC: it is opened once"):
+        again.open(parameters_of(panel, "macd"), AT)
 
 
 def test_another_span_and_other_bars_are_refused(tmp_path: Path) -> None:
@@ -75,9 +78,11 @@ def test_another_span_and_other_bars_are_refused(tmp_path: Path) -> None:
         folder.seal(span, other, parameters)
     with pytest.raises(ConfigurationError, match="holds out"):
         folder.seal(SessionSpan(days_of(panel)[50], span.last), panel, parameters)
-    (tmp_path / "holdout.json").write_text("{}")
-    with pytest.raises(DataError, match="can no longer be vouched for"):
-        folder.open(parameters, AT)
+    whole = (tmp_path / "holdout.json").read_text()
+    for broken in ("{}", whole.replace('"opened_count": 0', '"opened_count": 1'), whole.replace('_count": 0', '_count": -1')):
+        (tmp_path / "holdout.json").write_text(broken)
+        with pytest.raises(DataError, match="can no longer be vouched for"):
+            folder.open(parameters, AT)
 
 
 def test_trials_are_counted_over_all_runs_and_the_same_one_once(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from closebell.backtest.trials import (
     run_trial,
     trial_sha256,
 )
-from closebell.backtest.validation_folder import HoldoutSeal, TrialLine, ValidationFolder, configuration_sha256
+from closebell.backtest.validation_folder import HoldoutResult, HoldoutSeal, TrialLine, ValidationFolder, configuration_sha256
 from closebell.backtest.validation_runs import RunGround, validation_runs
 from closebell.backtest.validation_statistics import (
     Overfitting,
@@ -103,7 +103,6 @@ class Validation:
     sensitivity: Sensitivity
     stresses: list[TrialResult]
     crashes: list[CrashResult]
-    holdout: TrialResult | None
 
     @property
     def chosen_on_train(self) -> TrialResult:
@@ -123,7 +122,7 @@ def validate(request: ValidationRequest, folder: ValidationFolder, done: Progres
     span = split.development
     seal = folder.seal(split.holdout, terms.market.panel, parameters)
     if request.opens_at is not None:
-        folder.refuse_second_opening()
+        folder.refuse_second_opening(parameters)
     known = terms._replace(market=terms.market.altered(until=span.last))
     grid = exit_grid(parameters, request.grid_count)
     named = all_trials(parameters, grid)
@@ -137,17 +136,17 @@ def validate(request: ValidationRequest, folder: ValidationFolder, done: Progres
             results.append(result)
             done(len(results), runs_count)
     trials, stresses = results[: len(named)], results[len(named) :]
-    holdout = None
     if request.opens_at is not None:
-        seal = folder.open(parameters, request.opens_at)
-        holdout = run_trial("holdout", terms, parameters, split.holdout)
+        folder.open(parameters, request.opens_at)
+        judged = run_trial("holdout", terms, parameters, split.holdout)
+        seal = folder.keep(HoldoutResult(parameters=parameters, summary=judged.summary))
         done(runs_count, runs_count)
-    return _found(request, split, seal, trials, ever, grid, stresses, holdout)
+    return _found(request, split, seal, trials, ever, grid, stresses)
 
 
 def _found(
     request: ValidationRequest, split: DataSplit, seal: HoldoutSeal, trials: list[TrialResult], ever: list[TrialLine],
-    grid: list[list[ParameterSet]], stresses: list[TrialResult], holdout: TrialResult | None,
+    grid: list[list[ParameterSet]], stresses: list[TrialResult],
 ) -> Validation:
     days = [day for day in _days(request) if day <= split.validation.last]
     returns, names = matrix_of(trials), [trial.name for trial in trials]
@@ -167,7 +166,6 @@ def _found(
         sensitivity=_sensitivity(grid, trials, year),
         stresses=stresses,
         crashes=crashes(trials[0].returns, days),
-        holdout=holdout,
     )
 
 

@@ -16,6 +16,7 @@ from closebell.backtest.validation import LuckMeasures, Validation
 from closebell.backtest.validation_statistics import total_return_frac
 from closebell.backtest.verdict import VerdictFlag, is_refused
 from closebell.backtest.walk_forward import WalkForward
+from closebell.model.parameters import ParameterSet
 
 _PERCENTILES = (5, 50, 95, 99)
 _TOLD = (
@@ -26,7 +27,7 @@ _TOLD = (
 
 def validation_files(found: Validation, judged: Sequence[VerdictFlag]) -> dict[str, bytes]:
     """The files by name."""
-    year = found.market.sessions_a_year_count
+    year, judged_last = found.market.sessions_a_year_count, found.seal.result
     document = {
         "label": found.label,
         "is_refused": is_refused(list(judged)),
@@ -36,7 +37,7 @@ def validation_files(found: Validation, judged: Sequence[VerdictFlag]) -> dict[s
         "holdout": _span(found.split.holdout) | {
             "opened_count": found.seal.opened_count,
             "opened_at": found.seal.opened_at.isoformat() if found.seal.opened_at else None,
-            "result": _trial(found.holdout) if found.holdout else None,
+            "result": _numbers("holdout", judged_last.parameters, judged_last.summary) if judged_last else None,
         },
         "trials": [_trial(trial) for trial in found.trials],
         "luck": _luck(found.luck),
@@ -57,14 +58,17 @@ def _span(span: SessionSpan) -> dict[str, Any]:
 
 
 def _trial(trial: TrialResult) -> dict[str, Any]:
-    exits = trial.parameters.exits
+    return _numbers(trial.name, trial.parameters, trial.summary)
+
+
+def _numbers(name: str, parameters: ParameterSet, summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "name": trial.name,
-        "strategies": list(trial.parameters.strategies),
-        "votes_to_act_count_min": trial.parameters.votes_to_act_count_min,
-        "stop_loss_frac": float(exits.stop_loss_frac),
-        "take_profit_frac": float(exits.take_profit_frac),
-        **{key: trial.summary[key] for key in _TOLD},
+        "name": name,
+        "strategies": list(parameters.strategies),
+        "votes_to_act_count_min": parameters.votes_to_act_count_min,
+        "stop_loss_frac": float(parameters.exits.stop_loss_frac),
+        "take_profit_frac": float(parameters.exits.take_profit_frac),
+        **{key: summary[key] for key in _TOLD},
     }
 
 

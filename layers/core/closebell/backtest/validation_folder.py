@@ -10,9 +10,9 @@ import json
 import os
 from datetime import date, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from closebell.backtest.appended_lines import whole_lines
 from closebell.backtest.splits import SessionSpan
@@ -24,17 +24,32 @@ from closebell.model.record import Value
 SEAL, TRIALS = "holdout.json", "trials.jsonl"
 
 
+class HoldoutResult(Value):
+    """What a configuration has earned in the holdout, `summary_of` its records."""
+
+    parameters: ParameterSet
+    summary: dict[str, Any]
+
+
 class HoldoutSeal(Value):
     """The span that is held out and a fingerprint of its bars. `configuration_sha256` is the configuration's at the sealing,
-    `opened_configuration_sha256` that of the one it was opened with."""
+    `opened_configuration_sha256` that of the one it was opened with, `result` what that one earned: None until it is judged."""
 
     first_session: date
     last_session: date
     bars_sha256: str
     configuration_sha256: str
-    opened_count: int = 0
+    opened_count: int = Field(default=0, ge=0, le=1)
     opened_at: datetime | None = None
     opened_configuration_sha256: str | None = None
+    result: HoldoutResult | None = None
+
+    @model_validator(mode="after")
+    def _is_opened_or_not(self) -> Self:
+        opening = (self.opened_at, self.opened_configuration_sha256)
+        if any((part is not None) != bool(self.opened_count) for part in opening) or (self.result and not self.opened_count):
+            raise ValueError("what it says of its opening contradicts itself")
+        return self
 
     @property
     def span(self) -> SessionSpan:
@@ -93,22 +108,35 @@ class ValidationFolder:
 
     def open(self, parameters: ParameterSet, at: datetime) -> HoldoutSeal:
         """Break the seal; it is written before anything of the holdout is looked at. Raises as `refuse_second_opening`."""
-        sealed = self.refuse_second_opening()
+        sealed = self.refuse_second_opening(parameters)
+        if sealed.opened_count:
+            return sealed
         opened = sealed.model_copy(update={
             "opened_count": 1, "opened_at": at, "opened_configuration_sha256": configuration_sha256(parameters),
         })
         self.write({SEAL: _json_of(opened)})
         return opened
 
-    def refuse_second_opening(self) -> HoldoutSeal:
-        """The seal, when it is whole. Raises ConfigurationError when it has been broken already."""
+    def refuse_second_opening(self, parameters: ParameterSet) -> HoldoutSeal:
+        """The seal, when it is whole, or when it was broken for this very configuration by a run that did not end.
+
+        Raises ConfigurationError otherwise.
+        """
         sealed = self._read()
-        if sealed.opened_count:
+        is_unfinished = sealed.result is None and sealed.opened_configuration_sha256 == configuration_sha256(parameters)
+        if sealed.opened_count and not is_unfinished:
+            judged = "" if sealed.result else ", for another configuration, which was not judged to its end"
             raise ConfigurationError(
-                f"the holdout of {self._folder} was opened at {sealed.opened_at:%Y-%m-%d %H:%M} UTC: it is opened once. "
+                f"the holdout of {self._folder} was opened at {sealed.opened_at:%Y-%m-%d %H:%M} UTC{judged}: it is opened once. "
                 "What was changed since can only be judged on sessions that have not happened yet"
             )
         return sealed
+
+    def keep(self, result: HoldoutResult) -> HoldoutSeal:
+        """Write down what the configuration that the holdout was opened with has earned: it stands in every later verdict."""
+        judged = self._read().model_copy(update={"result": result})
+        self.write({SEAL: _json_of(judged)})
+        return judged
 
     def remember(self, line: TrialLine) -> list[TrialLine]:
         """Append a trial; returns every different one that was ever run here. Raises DataError for a line that is none."""

@@ -3,13 +3,14 @@
 Red refuses. Amber is what an owner should know: it stands where an honest strategy may fall short too.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from closebell.backtest.validation import Validation
+from closebell.backtest.validation_folder import configuration_sha256
 from closebell.backtest.validation_statistics import break_even_win_rate_frac, sharpe_or_zero, total_return_frac
 
 DEFLATED_SHARPE_FRAC_MIN = 0.95
@@ -146,12 +147,16 @@ def _robustness(found: Validation) -> Iterator[VerdictFlag]:
 
 
 def _holdout(found: Validation) -> Iterator[VerdictFlag]:
-    if found.holdout is None:
+    """What was found when the holdout was opened stands for good; opened and not judged, it can vouch for nothing."""
+    seal = found.seal
+    if not seal.opened_count:
         return
-    numbers = found.holdout.summary
-    note = f"{found.split.holdout}, {numbers['trades_count']} trades"
-    yield _at_least("holdout: return after costs", numbers["total_return_frac"], 0.0, is_frac=True, is_strict=True, note=note)
-    yield _at_most("holdout: deepest drawdown", numbers["drawdown_frac_max"], DRAWDOWN_FRAC_MAX)
+    numbers: Mapping[str, Any] = seal.result.summary if seal.result else {}
+    note = f"{seal.span}, {numbers['trades_count']} trades" if numbers else "opened and not judged: --open-holdout goes on"
+    if seal.opened_configuration_sha256 != configuration_sha256(found.trials[0].parameters):
+        note += "; of another configuration, the one that it was opened with"
+    yield _at_least("holdout: return after costs", numbers.get("total_return_frac"), 0.0, is_frac=True, is_strict=True, note=note)
+    yield _at_most("holdout: deepest drawdown", numbers.get("drawdown_frac_max"), DRAWDOWN_FRAC_MAX)
 
 
 def _at_least(
