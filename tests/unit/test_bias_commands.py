@@ -62,6 +62,42 @@ def test_a_leak_is_shown_with_its_first_difference_and_status_1(tmp_path: Path, 
     assert "and unknown from the bars up to 2014-03-03 (panel 'trends')" in told
 
 
+FITTED = """
+from functools import cache
+import numpy as np
+NAME = "fitted"
+LOOKBACK_SESSIONS = 1
+LEVEL = {}
+@cache
+def level_of(first_session): return LEVEL.setdefault("mean", 0.0)
+def scores(panel):
+    FIT
+    return np.clip((level - panel.close) / level, -1, 1)
+"""
+
+
+@pytest.mark.parametrize("fit", [
+    'level = LEVEL.setdefault("mean", float(np.nanmean(panel.close)))',
+    'LEVEL.setdefault("mean", float(np.nanmean(panel.close))); level = level_of(str(panel.sessions[0]))',
+])  # fmt: skip
+def test_a_fit_that_is_made_once_and_kept_is_found(fit: str, tmp_path: Path, quick: None) -> None:
+    """A backtest shows the whole history first; whoever asks for the shortest first freezes the fit where it does no harm."""
+    code, told = run("lookahead", "--strategy", written(tmp_path, FITTED.replace("FIT", fit)))
+    assert code == 1
+    assert "when it was shown nothing else before" in told
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ('NAME = "as configured"', "has the NAME 'as configured': write one word of letters"),
+    ("LOOKBACK_SESSIONS = 10**9", "has 1000000000 as LOOKBACK_SESSIONS: write how many sessions"),
+])  # fmt: skip
+def test_a_name_or_a_look_back_that_cannot_be_used_is_refused(line: str, said: str, tmp_path: Path, quick: None) -> None:
+    name = line.split(maxsplit=1)[0]
+    text = "\n".join(line if each.startswith(name) else each for each in LEAK.splitlines())
+    code, told = run("lookahead", "--strategy", written(tmp_path, text))
+    assert (code, said in " ".join(told.split())) == (1, True), told
+
+
 def test_a_look_back_that_is_too_short_is_shown(tmp_path: Path, quick: None) -> None:
     text = block("python").replace("LOOKBACK_SESSIONS = 21", "LOOKBACK_SESSIONS = 14")
     code, told = run("warmup", "--strategy", written(tmp_path, text))
@@ -75,7 +111,7 @@ def test_a_long_look_back_gets_longer_panels(tmp_path: Path, quick: None) -> Non
     text = block("python").replace("LOOKBACK_SESSIONS = 21", "LOOKBACK_SESSIONS = 300")
     code, told = run("warmup", "--strategy", written(tmp_path, text), "--cuts", "8")
     assert code == 1, "it knows after 21 bars and says 300"
-    assert "panels of 660 sessions" in told
+    assert "panels of 660 sessions or more" in told
     assert "before the symbol has had 300 bars" in told
 
 

@@ -46,7 +46,9 @@ def test_noise_is_refused_with_status_1_and_the_holdout_is_opened_once(tmp_path:
     assert {path.name for path in out.iterdir()} == {
         "holdout.json", "sensitivity.png", "trials.jsonl", "validation.json", "verdict.csv",
     }
-    assert "holdout: return" not in (out / "verdict.csv").read_text()
+    verdict = (out / "verdict.csv").read_text()
+    assert "lookahead: checks failed,1.0,≤,0.0,False,amber,other symbols: T0" in verdict, "it draws by place"
+    assert "holdout: return" not in verdict
     assert run(*words, "--open-holdout")[0] == 1
     assert "holdout: return" in (out / "verdict.csv").read_text()
     assert json.loads((out / "holdout.json").read_text())["opened_count"] == 1

@@ -1,8 +1,15 @@
 """A stored session decided again: nothing differs, and anything that was changed afterwards does."""
 
-from closebell.app.explain import find_decisions
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from closebell.app.explain import document_of, find_decisions
 from closebell.app.replay import Discrepancy, Replayed, replay_session, stored_plans
 from closebell.model.decision_document import DecisionDocument
+from closebell.model.errors import DataError
 from closebell.model.instruments import Market
 from closebell.model.panel import FIELDS, BarPanel
 from tests.unit.app.evening import Evening
@@ -61,3 +68,23 @@ def test_other_limits_give_other_sizes() -> None:
     limits = document.parameters.limits.model_copy(update={"positions_count_max": 1})
     tighter = document.model_copy(update={"parameters": document.parameters.model_copy(update={"limits": limits})})
     assert any(one.subject.startswith("decision ") and one.field == "outcome" for one in replayed(tighter, panel).discrepancies)
+
+
+def without_volume(content: bytes) -> bytes:
+    with np.load(io.BytesIO(content)) as stored:
+        kept = {name: stored[name] for name in stored.files if name != "volume"}
+    written = io.BytesIO()
+    np.savez_compressed(written, **kept)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"garbage", lambda content: content[: len(content) // 2], without_volume])
+def test_damaged_bars_are_an_error_that_says_so(damage: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(DataError, match="stored bars are damaged: "):
+        BarPanel.from_npz(damage(decided()[2].to_npz()))
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"schema_version": 2}'])
+def test_a_damaged_document_is_an_error_that_names_it(content: bytes) -> None:
+    with pytest.raises(DataError, match="the decisions in decisions/1.json are damaged or of another version: "):
+        document_of(content, "decisions/1.json")

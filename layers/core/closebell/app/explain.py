@@ -2,6 +2,8 @@
 
 from datetime import date
 
+from pydantic import ValidationError
+
 from closebell.model.decision import Denial, PlanSet
 from closebell.model.decision_document import DecisionDocument
 from closebell.model.errors import DataError
@@ -18,9 +20,19 @@ def find_decisions(journal: Journal, archive: Archive, market: Market, decided_s
             content = archive.get(header.decisions_archive)
             if content is None:
                 raise DataError(f"the archive has lost {header.decisions_archive}")
-            return DecisionDocument.model_validate_json(content)
+            return document_of(content, header.decisions_archive)
     when = f"after {decided_session}" if decided_session else "yet"
     raise DataError(f"nothing was decided {when} for {market}: generate_signals has not completed")
+
+
+def document_of(content: bytes, name: str) -> DecisionDocument:
+    """A stored document. Raises DataError when it is damaged or of another version."""
+    try:
+        return DecisionDocument.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(f"the decisions in {name} are damaged or of another version: {where or 'all'}: {first['msg']}") from error
 
 
 def find_denial(journal: Journal, document: DecisionDocument, symbol: str) -> Denial | None:

@@ -1,10 +1,11 @@
 """What shows that a function of bars knows the future, or needs more of the past than it says.
 
 A lookahead is found by taking the future away. Row t of `compute(panel)` has to stay the same, to the last digit shown, when the
-rows after t are cut off, put in another order, replaced by other numbers, made missing, or made the highest and lowest ever; and
-when the other symbols change. That finds tomorrow's prices, a mean, maximum, rank or fit over the whole history, centred
-windows, filling backwards, weekly bars that are not over yet, labels made of later returns, and counting from the panel's end.
-Today's high, low and close are no lookahead: row t is known at the close of session t.
+rows after t are cut off, put in another order, replaced by other numbers, made missing, or made the highest and lowest ever; when
+the other symbols change; and when the function has not been shown anything before. That finds tomorrow's prices, a mean, maximum,
+rank or fit over the whole history, one that was made once and kept, centred windows, filling backwards, weekly bars that are not
+over yet, labels made of later returns, and counting from the panel's end. Today's high, low and close are no lookahead: row t is
+known at the close of session t.
 
 A warm-up is found by taking the past away: the same row from the declared number of sessions, 1.5 and 2 times as many, and all.
 
@@ -18,7 +19,7 @@ import math
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -30,7 +31,7 @@ from closebell.model.panel import FIELDS, BarPanel, Matrix
 CUTS_COUNT = 60
 HISTORY_MULTIPLES = (1.0, 1.5, 2.0)
 FUTURES = ("shuffled", "other numbers", "missing", "extreme")
-LOOKAHEAD_CHECKS = ("repeat", "prefix", *(f"future {kind}" for kind in FUTURES), "other symbols")
+LOOKAHEAD_CHECKS = ("repeat", "memory", "prefix", *(f"future {kind}" for kind in FUTURES), "other symbols")
 WARMUP_CHECKS = ("start", *(f"history x{multiple:g}" for multiple in HISTORY_MULTIPLES))
 
 
@@ -56,6 +57,8 @@ class BiasSubject:
         Unknown until a symbol has had `lookback_sessions` bars; False where another source may know at once.
     symbols_count_max
         Checked on this many symbols of a panel, its first; None: on all.
+    anew
+        Makes the function as a new process would have it; None for one whose module keeps nothing.
     """
 
     name: str
@@ -66,6 +69,7 @@ class BiasSubject:
     is_score: bool = False
     is_unknown_at_first: bool = True
     symbols_count_max: int | None = None
+    anew: Callable[[], Callable[[BarPanel], Matrix]] | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,9 @@ def _lookahead(subject: BiasSubject, name: str, panel: BarPanel, cuts_count: int
     prefixes = [_values(subject, panel.rows(slice(0, cut + 1))) for cut in cuts]
     whole = _values(subject, panel)
     yield from _differences(subject, "repeat", name, panel, whole, _values(subject, panel), "when asked again")
+    if subject.anew is not None:
+        unused = _values(replace(subject, compute=subject.anew()), panel)
+        yield from _differences(subject, "memory", name, panel, whole, unused, "when it was shown nothing else before")
     for cut, rows in zip(cuts, prefixes, strict=True):
         told = f"from the bars up to {panel.sessions[cut]}"
         yield from _differences(subject, "prefix", name, panel, whole[: cut + 1], rows, told)

@@ -1,5 +1,7 @@
 """Panels to check for bias on: seeded ones of several kinds, and real prices of bad and of good years."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,12 +28,13 @@ def sessions_for(lookback_sessions: int) -> int:
 def synthetic_panels(sessions_count: int = SESSIONS_COUNT, seed: int = 7) -> dict[str, BarPanel]:
     """Panels of six symbols each, equal for equal arguments.
 
-    trends: long rises and falls, a symbol listed late, one delisted, one that rests, one with holes. jumps: fat tails, and
-    volumes that jump along. records: every other symbol ends each session at a new high or low. cents: closes alone, in cents, of
-    low prices that often do not move. every day: sessions on weekends too.
+    trends: long rises and falls, a symbol listed late, one delisted, one that rests, one with holes. jumps: fat tails, overnight
+    gaps of a tenth and more, days of one price, volumes that jump along, and half as many sessions again. records:
+    every other symbol ends each session at a new high or low. cents: closes alone, in cents, of low prices that often rest. every
+    day: sessions on weekends too.
     """
     shape = (sessions_count, _SYMBOLS_COUNT)
-    weekdays = _weekdays(sessions_count, seed)
+    weekdays, more_weekdays = _weekdays(sessions_count, seed), _weekdays(sessions_count * 3 // 2, seed)
     every_day = np.datetime64(_FIRST_SESSION, "D") + np.arange(sessions_count)
     trends, jumps, records, cents, weekends = (np.random.default_rng([seed, number]) for number in range(5))
     drifts = np.repeat(trends.normal(0.0, 0.004, (sessions_count // 60 + 1, _SYMBOLS_COUNT)), 60, axis=0)[:sessions_count]
@@ -39,7 +42,7 @@ def synthetic_panels(sessions_count: int = SESSIONS_COUNT, seed: int = 7) -> dic
     walk = np.round(3.0 * np.exp(np.cumsum(cents.normal(0.0, 0.004, shape), axis=0)), 2)
     return {
         "trends": _with_incidents(_bars("T", weekdays, drifts + trends.normal(0.0, 0.015, shape), trends)),
-        "jumps": _bars("J", weekdays, np.clip(0.012 * jumps.standard_t(2.5, shape), -0.5, 0.5), jumps),
+        "jumps": _with_odd_days(_bars("J", more_weekdays, _fat_tails((len(more_weekdays), _SYMBOLS_COUNT), jumps), jumps), jumps),
         "records": _bars("R", weekdays, sides * np.abs(records.normal(0.002, 0.002, shape)), records),
         "cents": BarPanel(weekdays, _names("C"), *(np.full(shape, np.nan),) * 3, walk, np.full(shape, np.nan)),
         "every day": _bars("W", every_day, weekends.normal(0.0, 0.03, shape), weekends),
@@ -81,6 +84,20 @@ def _bars(letter: str, sessions: NDArray[np.datetime64], moves: Matrix, generato
     highs, lows = np.maximum(opens, closes) * np.exp(reach[0]), np.minimum(opens, closes) * np.exp(-reach[1])
     volumes = np.round(1e6 * np.exp(generator.normal(0.0, 0.3, moves.shape)) * (1.0 + np.abs(moves) / typical))
     return BarPanel(sessions, _names(letter), opens, highs, lows, closes, volumes)
+
+
+def _fat_tails(shape: tuple[int, int], generator: np.random.Generator) -> Matrix:
+    return np.clip(0.012 * generator.standard_t(2.5, shape), -0.5, 0.5)
+
+
+def _with_odd_days(panel: BarPanel, generator: np.random.Generator) -> BarPanel:
+    """One day in fifty opens 10 to 25 percent away from the last close, another one has a single price."""
+    shape, before = panel.close.shape, np.vstack([panel.close[:1], panel.close[:-1]])
+    odd, jump = generator.random(shape), generator.uniform(0.1, 0.25, shape) * generator.choice((-1.0, 1.0), shape)
+    opens = np.where(odd < 0.02, before * (1.0 + jump), panel.open)
+    highs, lows = np.maximum(panel.high, opens), np.minimum(panel.low, opens)
+    opens, highs, lows = (np.where(odd > 0.98, panel.close, prices) for prices in (opens, highs, lows))
+    return replace(panel, open=opens, high=highs, low=lows)
 
 
 def _with_incidents(panel: BarPanel) -> BarPanel:

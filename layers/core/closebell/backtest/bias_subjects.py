@@ -3,7 +3,10 @@
 A strategy is here by being registered. A public indicator that is missing here fails a test.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import module_from_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +16,7 @@ from closebell.analysis.indicators import memory_sessions
 from closebell.analysis.regime import REALISED_SESSIONS, TREND_SESSIONS, regimes
 from closebell.backtest.bias_checks import BiasSubject
 from closebell.model.decision import Trend, Volatility
+from closebell.model.errors import ConfigurationError
 from closebell.model.panel import BarPanel, Matrix
 from closebell.ports.market_data import VolatilitySeries
 from closebell.strategies import STRATEGIES, Strategy
@@ -37,7 +41,20 @@ def registered_subjects() -> tuple[BiasSubject, ...]:
 def strategy_subject(strategy: Strategy, decimals: int | None = None) -> BiasSubject:
     """A strategy as a subject; `decimals` None holds it to the last bit, `SCORE_DECIMALS` to what decides."""
     name = f"strategy {strategy.name}"
-    return BiasSubject(name, strategy.lookback_sessions, strategy.scores, decimals=decimals, is_score=True)
+    anew = partial(_executed_anew, strategy.scores)
+    return BiasSubject(name, strategy.lookback_sessions, strategy.scores, decimals=decimals, is_score=True, anew=anew)
+
+
+def _executed_anew(scores: Callable[[BarPanel], Matrix]) -> Callable[[BarPanel], Matrix]:
+    """The function of a module that is run once more: what the first one remembers is not there."""
+    module = sys.modules[scores.__module__]
+    spec, names = module.__spec__, [name for name, value in vars(module).items() if value is scores]
+    if spec is None or spec.loader is None or not names:
+        raise ConfigurationError(f"{module.__name__} cannot be run anew: write scores(panel) as a function of the file itself")
+    again = module_from_spec(spec)
+    spec.loader.exec_module(again)
+    found: Callable[[BarPanel], Matrix] = getattr(again, names[0])
+    return found
 
 
 def _bands(panel: BarPanel) -> Matrix:

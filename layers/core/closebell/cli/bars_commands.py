@@ -10,7 +10,7 @@ from rich.console import Console
 from closebell.adapters.bar_store import BarFormat
 from closebell.adapters.system_clock import SystemClock
 from closebell.app.fetch_bars import FetchedBars
-from closebell.cli.application import app, fail, progress_bar
+from closebell.cli.application import app, end_interrupted, fail, progress_bar
 from closebell.model.errors import BrokerKeyRefused, BrokerUnavailable, ClosebellError, RateLimited, StoreUnavailable
 
 LATE_STARTS_SHOWN_MAX = 5
@@ -54,6 +54,8 @@ def fetch(
             )
     except ClosebellError as error:
         fail(_with_what_to_do(error, *done))
+    except KeyboardInterrupt as error:
+        end_interrupted(f"the files that are written stay in {out}, the same command fetches the rest", error)
     _tell(console, fetched, out, since)
     if fetched.refused:
         raise typer.Exit(1)

@@ -54,7 +54,7 @@ def _check(check: Check, kinds: Sequence[str], strategy: Path | None, cuts: int,
     except ClosebellError as error:
         fail(error)
     _show(console, kinds, findings)
-    console.print(f"{len(panels)} panels of {length} sessions: {', '.join(panels)}", soft_wrap=True)
+    console.print(f"{len(panels)} panels of {length} sessions or more: {', '.join(panels)}", soft_wrap=True)
     if any(findings.values()):
         raise typer.Exit(1)
 

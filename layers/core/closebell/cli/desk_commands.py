@@ -10,7 +10,7 @@ import typer
 
 from closebell.app.control import confirm_resume, halt_desk, release_position, request_resume, store_parameters
 from closebell.app.desk import load_desk
-from closebell.app.explain import find_decisions, find_denial
+from closebell.app.explain import document_of, find_decisions, find_denial
 from closebell.app.rebuild import rebuild_desk
 from closebell.app.replay import replay_session, stored_plans
 from closebell.cli.application import Stack, app, fail
@@ -60,7 +60,7 @@ def _document_in(folder: Path, day: date | None) -> DecisionDocument:
     if not found:
         when = f" for {day}" if day else ""
         raise DataError(f"no decisions{when} in {folder}: run `make demo` first, or name a deployed desk with --stack")
-    return DecisionDocument.model_validate_json(found[-1].read_bytes())
+    return document_of(found[-1].read_bytes(), f"{found[-1]}")
 
 
 @app.command()
@@ -72,7 +72,11 @@ def replay(
     crypto: Annotated[bool, typer.Option(help="The coins' decisions of that day.")] = False,
     decisions: Annotated[Path, typer.Option(help="Folder of decision documents, as the demo writes it.")] = DEMO_DECISIONS,
 ) -> None:
-    """Decide a past session again from its stored inputs, and show every difference: there must be none."""
+    """Decide a past session again from its stored inputs, and show every difference: there must be none.
+
+    Bars, volatility, regime and configuration are held to their fingerprints; other books than the stored ones show where they
+    change a decision.
+    """
     market = Market.CRYPTO if crypto else Market.US_EQUITY
     try:
         if stack:
@@ -91,7 +95,8 @@ def replay(
     for found in replayed.discrepancies:
         typer.echo(f"  {found.subject} {found.field}: stored {found.stored}, replayed {found.replayed}")
     compared, differences = replayed.compared_count, len(replayed.discrepancies)
-    typer.echo(f"{document.session}: {compared} decisions and plans compared, {differences} differences")
+    what = "decisions" if plans is None else "decisions and plans"
+    typer.echo(f"{document.session}: {compared} {what} compared, {differences} differences")
     if replayed.discrepancies:
         raise typer.Exit(1)
 

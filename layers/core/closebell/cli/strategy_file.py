@@ -10,10 +10,15 @@ from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 
+from closebell.backtest.bias_checks import LOOKAHEAD_CHECKS, lookahead_findings
+from closebell.backtest.bias_panels import sessions_for, synthetic_panels
+from closebell.backtest.bias_subjects import SCORE_DECIMALS, strategy_subject
+from closebell.backtest.verdict import Colour, VerdictFlag
 from closebell.model.errors import ConfigurationError
 from closebell.model.panel import BarPanel, Matrix
 from closebell.strategies import Strategy
 
+LOOKBACK_SESSIONS_MAX = 5_000
 _MODULE = "closebell_strategy_file"
 
 
@@ -64,6 +69,23 @@ def read_strategy_to_send(path: Path) -> Strategy:
     return _strategy(scores)._replace(scores=scores)
 
 
+def lookahead_flag(path: Path) -> VerdictFlag:
+    """How many of the lookahead checks a file's scores fail. Amber, as numbers that are drawn by their place in a matrix do too.
+
+    Raises ConfigurationError as `read_strategy`.
+    """
+    strategy = read_strategy(path)
+    subject, panels = strategy_subject(strategy, SCORE_DECIMALS), synthetic_panels(sessions_for(strategy.lookback_sessions))
+    try:
+        findings = lookahead_findings(subject, panels)
+    except ConfigurationError as error:
+        count, note = len(LOOKAHEAD_CHECKS), f"{error}"
+    else:
+        count, note = len(findings), f"{findings[0]}" if findings else ""
+    colour = Colour.AMBER if count else Colour.GREEN
+    return VerdictFlag("lookahead: checks failed", float(count), "≤", 0.0, False, colour, note)
+
+
 def _file(path: Path) -> FileScores:
     if not path.is_file():
         raise ConfigurationError(f"{path} is no file: name a Python file with NAME, LOOKBACK_SESSIONS and scores(panel)")
@@ -78,9 +100,12 @@ def _strategy(found: FileScores) -> Strategy:
     name, lookback_sessions, scores = (getattr(module, wanted, None) for wanted in ("NAME", "LOOKBACK_SESSIONS", "scores"))
     if not isinstance(name, str) or not name:
         raise ConfigurationError(f'{path} has no NAME: write NAME = "{path.stem}"')
-    if isinstance(lookback_sessions, bool) or not isinstance(lookback_sessions, int) or lookback_sessions < 1:
+    if not name.isidentifier():
+        raise ConfigurationError(f"{path} has the NAME {name!r}: write one word of letters, digits and underscores")
+    if type(lookback_sessions) is not int or not 1 <= lookback_sessions <= LOOKBACK_SESSIONS_MAX:  # a bool is an int too
         raise ConfigurationError(
-            f"{path} has {lookback_sessions!r} as LOOKBACK_SESSIONS: write how many sessions the last row needs, such as 21"
+            f"{path} has {lookback_sessions!r} as LOOKBACK_SESSIONS: write how many sessions the last row needs, such as 21, at "
+            f"most {LOOKBACK_SESSIONS_MAX:,}"
         )
     if not callable(scores):
         raise ConfigurationError(f"{path} has no function scores(panel), which returns a matrix, sessions x symbols")

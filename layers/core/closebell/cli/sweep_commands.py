@@ -54,7 +54,8 @@ def sweep_command(
     slippage_bps: asked.SlippageBps = "5", per_share: asked.PerShare = "0", per_order: asked.PerOrder = "0",
     per_round_trip: asked.PerRoundTrip = "0", capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False,
 ) -> None:
-    """Backtest many configurations in processes side by side; an interrupted sweep goes on with what is missing."""
+    """Backtest many configurations in processes side by side; an interrupted sweep goes on with what is missing. Status 1 when
+    every point failed."""
     console = Console(highlight=False)
     try:
         costs = asked.costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
@@ -78,6 +79,8 @@ def sweep_command(
     _show(console, results, objective)
     show_notes(console, notes)
     console.print(f"written to {out / TABLE}", soft_wrap=True)
+    if all(result.summary is None for result in results):
+        raise typer.Exit(1)
 
 
 def _search(sampler: Sampler, axes: tuple[SweepAxis, ...], base: ParameterSet, points: int, objective: str, seed: int) -> Search:

@@ -22,7 +22,7 @@ from closebell.backtest.validation_folder import ValidationFolder
 from closebell.backtest.verdict import Colour, VerdictFlag, flags, is_refused
 from closebell.cli import backtest_options as asked
 from closebell.cli.application import app, end_interrupted, fail, progress_bar, show_notes
-from closebell.cli.strategy_file import read_strategy_to_send
+from closebell.cli.strategy_file import lookahead_flag, read_strategy_to_send
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
 from closebell.strategies import Strategy
@@ -64,7 +64,7 @@ def validate_configuration(
                 validation = validate(request, folder, done)
             known, evidence = validation.split.development, KnownEvidence(found.market, request.parameters)
             notes = (*bar_notes(found.market), *universe_notes(evidence, known.first, known.last))
-        judged = flags(validation)
+        judged = [*flags(validation), *([lookahead_flag(strategy_file)] if strategy_file else [])]
         folder.write(validation_files(validation, judged))
     except ClosebellError as error:
         fail(error)

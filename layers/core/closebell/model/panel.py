@@ -4,9 +4,12 @@ import hashlib
 import io
 from dataclasses import dataclass
 from datetime import date
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+
+from closebell.model.errors import DataError
 
 Matrix = NDArray[np.float64]
 """float64, sessions x symbols."""
@@ -76,10 +79,13 @@ class BarPanel:
 
     @classmethod
     def from_npz(cls, content: bytes) -> "BarPanel":
-        """The panel that `to_npz` wrote."""
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            symbols = tuple(str(symbol) for symbol in stored["symbols"])
-            return cls(stored["sessions"], symbols, *(stored[field] for field in FIELDS))
+        """The panel that `to_npz` wrote. Raises DataError for anything else."""
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+                symbols = tuple(str(symbol) for symbol in stored["symbols"])
+                return cls(stored["sessions"], symbols, *(stored[field] for field in FIELDS))
+        except (AttributeError, KeyError, OSError, TypeError, ValueError, EOFError, BadZipFile) as error:
+            raise DataError(f"stored bars are damaged: {error}") from error
 
     def sha256(self) -> str:
         """A fingerprint of everything in the panel, for the input hash that plans carry."""
