@@ -1,5 +1,6 @@
 """Bars from files: what is right is read exactly, what is wrong is named with file and line, and nothing is repaired."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -278,6 +279,9 @@ def test_splits_are_read_with_the_bars_that_show_them(tmp_path: Path) -> None:
     (tmp_path / "splits.csv").write_text("symbol,ex_date,ratio\nAAPL,2020-08-31,4\nTSLA,2020-08-31,5\nMSFT,2003-02-18,2\n")
     day = date(2020, 8, 31)
     assert read_splits(tmp_path, split_panel()) == {"AAPL": {day: 4.0}, "TSLA": {day: 5.0}, "MSFT": {date(2003, 2, 18): 2.0}}
+    (tmp_path / "splits.csv").write_text("symbol,ex_date,ratio\nBRK-B,2020-08-31,4\n")
+    shares = replace(split_panel(), symbols=("BRK.B", "TSLA", "MSFT", "BTC/USD"))
+    assert read_splits(tmp_path, shares) == {"BRK.B": {day: 4.0}}
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,8 @@ def read_splits(folder: Path, panel: BarPanel) -> dict[str, dict[date, float]]:
             faults.append((place, f"{symbol},{day},{ratio} is no split: write a date as 2020-08-31 and a ratio such as 4"))
             continue
         symbol = symbol.strip()
+        if (dotted := symbol.replace("-", ".")) in panel.symbols:  # as its file's name
+            symbol = dotted
         if ex_date in splits.setdefault(symbol, {}):
             faults.append((place, f"{symbol} has two splits on {ex_date}; keep one of the rows"))
         elif unfit := _unfit_split(panel, symbol, ex_date, value):

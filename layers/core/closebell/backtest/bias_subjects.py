@@ -16,7 +16,6 @@ from closebell.analysis.indicators import memory_sessions
 from closebell.analysis.regime import REALISED_SESSIONS, TREND_SESSIONS, regimes
 from closebell.backtest.bias_checks import BiasSubject
 from closebell.model.decision import Trend, Volatility
-from closebell.model.errors import ConfigurationError
 from closebell.model.panel import BarPanel, Matrix
 from closebell.ports.market_data import VolatilitySeries
 from closebell.strategies import STRATEGIES, Strategy
@@ -46,14 +45,16 @@ def strategy_subject(strategy: Strategy, decimals: int | None = None) -> BiasSub
 
 
 def _executed_anew(scores: Callable[[BarPanel], Matrix]) -> Callable[[BarPanel], Matrix]:
-    """The function of a module that is run once more: what the first one remembers is not there."""
-    module = sys.modules[scores.__module__]
-    spec, names = module.__spec__, [name for name, value in vars(module).items() if value is scores]
-    if spec is None or spec.loader is None or not names:
-        raise ConfigurationError(f"{module.__name__} cannot be run anew: write scores(panel) as a function of the file itself")
+    """The function of a strategy's file that is run once more, without what the first remembers; any other is taken as it is."""
+    module = sys.modules.get(getattr(scores, "__module__", ""))
+    if module is None or vars(module).get("scores") != scores or not hasattr(module, "LOOKBACK_SESSIONS"):
+        return scores
+    spec = module.__spec__
+    if spec is None or spec.loader is None:
+        return scores
     again = module_from_spec(spec)
     spec.loader.exec_module(again)
-    found: Callable[[BarPanel], Matrix] = getattr(again, names[0])
+    found: Callable[[BarPanel], Matrix] = again.scores
     return found
 
 
