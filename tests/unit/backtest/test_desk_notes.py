@@ -3,10 +3,11 @@
 from dataclasses import replace
 from decimal import Decimal
 
-from closebell.backtest.records import BacktestRecords
+from closebell.backtest.records import BacktestRecords, ClosedBy
 from closebell.backtest.run import Costs, run_backtest
 from closebell.model.panel import FIELDS, BarPanel
 from closebell.model.parameters import RiskLimits
+from tests.unit.backtest.desk_cases import FIRST_ROW, coins_that_open_elsewhere, day_of
 from tests.unit.backtest.markets import market_of, parameters_of, seeded_panel
 
 CASH_USD = Decimal(100_000)
@@ -40,7 +41,7 @@ def test_positions_that_the_exchange_takes_no_stop_of_are_named() -> None:
     records = traded(scaled(seeded_panel(8, 320, 6), 0.0005))
     assert records.trades
     (told,) = (warning for warning in records.warnings if "held without a stop" in warning)
-    assert told.startswith("S0")
+    assert told.startswith("S00, S01")
     assert "base_price" in told
 
 
@@ -58,3 +59,11 @@ def test_cash_below_zero_is_told() -> None:
     lowest_usd = min(row.cash_usd for row in records.equity)
     assert told.startswith("cash was below zero after ")
     assert f"by ${-lowest_usd:,.2f} at most" in told
+
+
+def test_a_coins_stop_that_is_jumped_over_was_a_stop_all_the_same() -> None:
+    """A stop-limit below a gap does not fill, and the desk sells at the market: that is no position without a stop."""
+    case = coins_that_open_elsewhere()
+    found = run_backtest(case.market, case.parameters, case.costs.options(CASH_USD), first=day_of(case.market.panel, FIRST_ROW))
+    assert any(trade.closed_by is ClosedBy.STOP for trade in found.trades)
+    assert not [note for note in found.warnings if "without a stop" in note]

@@ -42,9 +42,9 @@ def _held_back(desk: BacktestDesk) -> Iterator[str]:
 
 def _unprotected(desk: BacktestDesk) -> Iterator[str]:
     """Positions of which the owner would have been told that no stop of theirs rests."""
-    alerts = [alert for alert in desk.alerts.alerts if alert.runbook == "unprotected"]
+    alerts = [alert for alert in desk.alerts.alerts if alert.alert_id.startswith("unprotected-")]
     if alerts:
-        symbols = sorted({alert.subject.split()[0] for alert in alerts})
+        symbols = sorted({alert.alert_id.split("-", 4)[4] for alert in alerts})  # unprotected-2020-03-16-AAPL
         others = f" and {len(symbols) - _SYMBOLS_SHOWN_MAX} more" if len(symbols) > _SYMBOLS_SHOWN_MAX else ""
         named = ", ".join(symbols[:_SYMBOLS_SHOWN_MAX]) + others
         yield f"{named}: held without a stop at times, of which the owner is alerted; the first alert: {alerts[0].body}"
