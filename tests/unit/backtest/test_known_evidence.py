@@ -1,0 +1,71 @@
+"""The evidence of a whole market costs what its sessions cost, splits or none."""
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from closebell.app.evidence import SessionPair
+from closebell.backtest import known_evidence
+from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.run import Costs, run_backtest
+from closebell.model.instruments import Market
+from closebell.model.panel import FIELDS, BarPanel, Matrix
+from closebell.simulation.bar_market import BarMarket, hours_of
+from closebell.strategies import score_all
+from tests.unit.backtest.markets import CALENDAR, parameters_of, seeded_panel
+from tests.unit.backtest.panel_events import unadjusted
+
+EX_ROWS = (520, 540, 560)
+NAMES = ("momentum", "rsi")
+
+
+def split_market() -> BarMarket:
+    """Six symbols over 600 sessions; three of them are split in two, one after the other."""
+    panel = seeded_panel(5, 600, 6)
+    for number, row in enumerate(EX_ROWS):
+        panel = unadjusted(panel, row, 2.0, slice(number, number + 1))
+    days = days_of(panel)
+    splits = {panel.symbols[number]: {days[row]: 2.0} for number, row in enumerate(EX_ROWS)}
+    return BarMarket(panel, hours_of(CALENDAR, panel), splits=splits)
+
+
+def days_of(panel: BarPanel) -> list[date]:
+    found: list[date] = panel.sessions.astype(object).tolist()
+    return found
+
+
+def test_between_splits_only_the_sessions_until_the_next_one_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And once: also for the regimes of the trades, which are asked for when all is over."""
+    market, scored = split_market(), list[int]()
+    parameters = parameters_of(market.panel, *NAMES)
+
+    def counted(names: tuple[str, ...], bars: BarPanel) -> dict[str, Matrix]:
+        scored.append(len(bars.sessions))
+        return score_all(names, bars)
+
+    monkeypatch.setattr(known_evidence, "score_all", counted)
+    found = run_backtest(market, parameters, Costs().options(Decimal(100_000)), first=days_of(market.panel)[500])
+    opened = [trade.opened_session for trade in found.trades]
+    assert min(opened) < days_of(market.panel)[EX_ROWS[0]] < days_of(market.panel)[EX_ROWS[-1]] < max(opened)
+    before = parameters.history_sessions - 1
+    assert scored == [520, *(before + until - since for since, until in pairwise((*EX_ROWS, 600)))]
+
+
+@pytest.mark.parametrize("row", [519, 520, 530, 541, 560, 598])
+def test_a_session_between_splits_has_the_scores_of_the_whole_history_adjusted_by_hand(row: int) -> None:
+    market = split_market()
+    parameters, panel, hours = parameters_of(market.panel, *NAMES), market.panel, market.sessions(Market.US_EQUITY)
+    pair = SessionPair(hours[row], hours[row + 1], tuple(days_of(panel)[row + 1 - parameters.history_sessions : row + 1]))
+    found = KnownEvidence(market, parameters).read(Market.US_EQUITY, parameters, pair)
+    fields = {name: getattr(panel, name).copy() for name in FIELDS}
+    for column, ex_row in enumerate(EX_ROWS):
+        for name in FIELDS if ex_row <= row else ():
+            fields[name][:ex_row, column] *= 2.0 if name == "volume" else 0.5
+    whole = score_all(NAMES, replace(panel, **fields))
+    place = int(np.searchsorted(found.panel.sessions, panel.sessions[row]))
+    for name in NAMES:
+        np.testing.assert_array_equal(found.scores[name][place], whole[name][row])
