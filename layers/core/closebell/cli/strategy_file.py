@@ -19,6 +19,8 @@ from closebell.model.panel import BarPanel, Matrix
 from closebell.strategies import Strategy
 
 LOOKBACK_SESSIONS_MAX = 5_000
+FLAG_CUTS_COUNT = 16
+"""A quarter of what `closebell lookahead` cuts: a slow strategy must not take longer here than in its backtests."""
 _MODULE = "closebell_strategy_file"
 
 
@@ -77,7 +79,7 @@ def lookahead_flag(path: Path) -> VerdictFlag:
     strategy = read_strategy(path)
     subject, panels = strategy_subject(strategy, SCORE_DECIMALS), synthetic_panels(sessions_for(strategy.lookback_sessions))
     try:
-        findings = lookahead_findings(subject, panels)
+        findings = lookahead_findings(subject, panels, FLAG_CUTS_COUNT)
     except ConfigurationError as error:
         count, note = len(LOOKAHEAD_CHECKS), f"{error}"
     else:
