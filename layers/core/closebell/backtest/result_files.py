@@ -76,12 +76,13 @@ def refuse_unfit(folder: Path) -> None:
         place = folder.resolve()
         if place.exists() and not place.is_dir():
             raise ConfigurationError(f"{folder} is a file: name a folder")
-        others = [path for path in place.rglob("*") if path.is_symlink() or not (path.is_dir() or path.name in RESULT_NAMES)]
+        others = (path for path in place.rglob("*") if path.is_symlink() or not (path.is_dir() or path.name in RESULT_NAMES))
+        other = next(others, None)  # the first will do: a folder of somebody's own may be large
         is_filled = place.exists() and any(place.iterdir())
     except OSError as error:
         raise ConfigurationError(f"{folder} cannot be used for the results: {error.strerror or error}") from error
-    if others or (is_filled and not (place / MARKER).exists()):
-        named = f" ({others[0].relative_to(place)})" if others else ""
+    if other or (is_filled and not (place / MARKER).exists()):
+        named = f" ({other.relative_to(place)})" if other else ""
         raise ConfigurationError(f"{folder} holds other files{named}: name an empty folder, or one of an earlier backtest")
     above = next(parent for parent in place.parents if parent.exists())
     if place in (Path.cwd(), *Path.cwd().parents) or place.is_mount() or not os.access(above, os.W_OK | os.X_OK):
