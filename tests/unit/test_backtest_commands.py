@@ -205,6 +205,7 @@ def test_every_strategy_alone_and_all_together_are_compared_over_the_same_sessio
         "return_against_drawdown.png", "win_rate_against_sharpe.png", "equity_curves.png",
     }
     assert date.fromisoformat(spans[0]["first_session"]) == date(2012, 12, 3)
+    assert done.output.count("note: no bars of the regime's symbol") == 1, "what is true of all is told once"
     again = run("compare", "--bars", bars, *words, "--out", tmp_path / "c")
     assert again.exit_code == 0, "every name in it is known as a result's"
 

@@ -317,6 +317,20 @@ def test_the_command_sweeps_bars_here_unless_it_names_a_stack(tmp_path: Path, mo
     assert worst.startswith("2,4,3,4,,")
 
 
+def test_a_sweep_whose_points_all_failed_ends_with_status_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(pool: SweepPool, desks: Mapping[str, ParameterSet]) -> Iterator[Traded]:
+        return (Traded(key, "nothing works today") for key in desks)
+
+    monkeypatch.setattr(SweepPool, "run", failing)
+    write_bars(tmp_path / "bars")
+    said = CliRunner().invoke(app, [
+        "sweep", "--bars", f"{tmp_path / 'bars'}", "--out", f"{tmp_path / 'out'}", "--strategies", "mean_reversion",
+        "--grid", "exits.minimum_hold_sessions=1,2", "--workers", "1",
+    ])  # fmt: skip
+    assert (said.exit_code, "0 points done, 2 failed" in said.output) == (1, True), said.output
+    assert (tmp_path / "out" / TABLE).read_text().count("nothing works today") == 2
+
+
 def test_the_command_refuses_before_anything_runs(tmp_path: Path) -> None:
     write_bars(tmp_path / "bars")
     for option, value in (("--grid", "exits.stop=1"), ("--universe-sizes", "99"), ("--objective", "fame")):

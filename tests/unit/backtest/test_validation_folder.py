@@ -62,7 +62,7 @@ def test_the_seal_is_broken_once(tmp_path: Path) -> None:
     assert opened.opened_configuration_sha256 != sealed.configuration_sha256 == opened.configuration_sha256
     again = ValidationFolder(tmp_path / "results")
     assert again.seal(span, panel, parameters_of(panel, "rsi")) == opened
-    with pytest.raises(ConfigurationError, match="was opened at 2026-01-05 15:00 UTC, for another configuration"):
+    with pytest.raises(ConfigurationError, match=r"was opened at 2026-01-05 15:00 UTC, for another .*: it is opened once"):
         again.open(parameters_of(panel, "rsi"), AT)
     again.keep(HoldoutResult(parameters=parameters_of(panel, "macd"), summary={"total_return_frac": 0.5}))
     with pytest.raises(ConfigurationError, match="was opened at 2026-01-05 15:00 UTC: it is opened once"):

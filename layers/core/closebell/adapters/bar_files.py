@@ -119,13 +119,11 @@ def read_splits(folder: Path, panel: BarPanel) -> dict[str, dict[date, float]]:
         except ValueError:
             faults.append((place, f"{symbol},{day},{ratio} is no split: write a date as 2020-08-31 and a ratio such as 4"))
             continue
-        symbol = symbol.strip()
-        if (dotted := symbol.replace("-", ".")) in panel.symbols:  # as its file's name
-            symbol = dotted
+        written, symbol = symbol.strip(), _unfiled(symbol.strip())
         if ex_date in splits.setdefault(symbol, {}):
-            faults.append((place, f"{symbol} has two splits on {ex_date}; keep one of the rows"))
+            faults.append((place, f"{written} has two splits on {ex_date}; keep one of the rows"))
         elif unfit := _unfit_split(panel, symbol, ex_date, value):
-            faults.append((place, unfit))
+            faults.append((place, f"{written} {unfit}"))
         splits[symbol][ex_date] = value
     if faults:
         raise DataError(_told(folder, _located(path, faults)))
@@ -133,33 +131,37 @@ def read_splits(folder: Path, panel: BarPanel) -> dict[str, dict[date, float]]:
 
 
 def _unfit_split(panel: BarPanel, symbol: str, ex_date: date, ratio: float) -> str:
-    """Why a split cannot be one of the bars; one before the first or after the last of them is none of theirs, and fits."""
-    pair = symbol.replace("-", "/")
-    if "/" in pair and pair in panel.symbols:
-        return f"{symbol} is a crypto pair, and those are not split; remove the row"
+    """What of a split cannot be one of the bars; one before the first or after the last of them is none of theirs, and fits."""
+    if "/" in symbol and symbol in panel.symbols:
+        return "is a crypto pair, and those are not split; remove the row"
     if symbol not in panel.symbols:
-        return f"{symbol} has a split and no bars; add its file or remove the row"
+        return "has a split and no bars; add its file or remove the row"
     day = np.datetime64(ex_date)
     if not panel.sessions[0] < day <= panel.sessions[-1]:
         return ""
     row, column = int(np.searchsorted(panel.sessions, day)), panel.symbols.index(symbol)
     if panel.sessions[row] != day:
-        return f"{symbol} has a split on {ex_date}, which is no session; write the first session at the new price"
+        return f"has a split on {ex_date}, which is no session; write the first session at the new price"
     after = panel.open[row, column] if np.isfinite(panel.open[row, column]) else panel.close[row, column]
     shown = float(np.log(panel.close[row - 1, column] / after))
     if abs(shown - np.log(ratio)) > abs(shown):  # nearer to no split at all
-        return f"{symbol} does not show its split of {ratio:g} on {ex_date}; remove the row if the bars are adjusted"
+        return f"does not show its split of {ratio:g} on {ex_date}; remove the row if the bars are adjusted"
     return ""
 
 
 def symbol_of(path: Path, market: Market = Market.US_EQUITY) -> str:
     """The symbol that a file holds. Raises DataError when a crypto market's file is not called after a pair in USD."""
     if market is Market.US_EQUITY:
-        return path.stem.replace("-", "/" if path.stem.upper().endswith("-USD") else ".")
+        return _unfiled(path.stem)
     pair = _USD_PAIR.fullmatch(path.stem.upper())
     if pair is None:
         raise DataError(f"{path.name} is not called after a crypto pair in USD, such as BTC-USD{path.suffix}")
     return f"{pair[1]}/USD"
+
+
+def _unfiled(name: str) -> str:
+    """What is called `BTC-USD` in files is BTC/USD, `BRK-B` is BRK.B."""
+    return name.replace("-", "/" if name.upper().endswith("-USD") else ".")
 
 
 def file_name(symbol: str, suffix: str) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from closebell.app.desk import Desk, load_desk
+from closebell.app.explain import document_of
 from closebell.app.runs import RunLog, RunOutcome, fingerprint
 from closebell.model.books import Break, EquitySnapshot, Trade
 from closebell.model.decision import PlanSet, TradePlan
-from closebell.model.decision_document import DecisionDocument
 from closebell.model.errors import RunRefused
 from closebell.model.instruments import Market
 from closebell.model.operations import Mail, MailRecord, MailState, RunRecord, Trigger
@@ -87,7 +87,7 @@ class SendNewsletter:
         content = self.archive.get(plan_set.decisions_archive)
         if content is None:
             raise RunRefused(f"the archive has no {plan_set.decisions_archive}, which the plans for {plan_set.session} name")
-        document = DecisionDocument.model_validate_json(content)
+        document = document_of(content, plan_set.decisions_archive)
         market, session = plan_set.market, plan_set.decided_session
         plans = self.journal.query("journal", f"PLAN#{market}#{plan_set.session}")
         equity = self.journal.query("journal", f"EQUITY#{market}", newest=260)

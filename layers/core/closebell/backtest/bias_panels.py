@@ -39,10 +39,11 @@ def synthetic_panels(sessions_count: int = SESSIONS_COUNT, seed: int = 7) -> dic
     trends, jumps, records, cents, weekends = (np.random.default_rng([seed, number]) for number in range(5))
     drifts = np.repeat(trends.normal(0.0, 0.004, (sessions_count // 60 + 1, _SYMBOLS_COUNT)), 60, axis=0)[:sessions_count]
     sides = np.where(np.arange(_SYMBOLS_COUNT) % 2 == 0, 1.0, -1.0)
+    tails = jumps.standard_t(2.5, (len(more_weekdays), _SYMBOLS_COUNT))
     walk = np.round(3.0 * np.exp(np.cumsum(cents.normal(0.0, 0.004, shape), axis=0)), 2)
     return {
         "trends": _with_incidents(_bars("T", weekdays, drifts + trends.normal(0.0, 0.015, shape), trends)),
-        "jumps": _with_odd_days(_bars("J", more_weekdays, _fat_tails((len(more_weekdays), _SYMBOLS_COUNT), jumps), jumps), jumps),
+        "jumps": _with_odd_days(_bars("J", more_weekdays, np.clip(0.012 * tails, -0.5, 0.5), jumps), jumps),
         "records": _bars("R", weekdays, sides * np.abs(records.normal(0.002, 0.002, shape)), records),
         "cents": BarPanel(weekdays, _names("C"), *(np.full(shape, np.nan),) * 3, walk, np.full(shape, np.nan)),
         "every day": _bars("W", every_day, weekends.normal(0.0, 0.03, shape), weekends),
@@ -84,10 +85,6 @@ def _bars(letter: str, sessions: NDArray[np.datetime64], moves: Matrix, generato
     highs, lows = np.maximum(opens, closes) * np.exp(reach[0]), np.minimum(opens, closes) * np.exp(-reach[1])
     volumes = np.round(1e6 * np.exp(generator.normal(0.0, 0.3, moves.shape)) * (1.0 + np.abs(moves) / typical))
     return BarPanel(sessions, _names(letter), opens, highs, lows, closes, volumes)
-
-
-def _fat_tails(shape: tuple[int, int], generator: np.random.Generator) -> Matrix:
-    return np.clip(0.012 * generator.standard_t(2.5, shape), -0.5, 0.5)
 
 
 def _with_odd_days(panel: BarPanel, generator: np.random.Generator) -> BarPanel:

@@ -12,15 +12,14 @@ from decimal import Decimal
 from itertools import zip_longest
 from typing import NamedTuple
 
-from closebell.backtest.desk_notes import held_back_of, plans_of
 from closebell.backtest.engine import BacktestDesk
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.records import BacktestRecords, ClosedBy, DecisionRow, EquityRow, OrderRow, TradeRow
 from closebell.model.books import EquitySnapshot, Trade
 from closebell.model.broker import Side
-from closebell.model.decision import ExitRule, TradePlan
+from closebell.model.decision import Denial, ExitRule, TradePlan
 from closebell.model.errors import BooksDisagree
-from closebell.model.record import Key
+from closebell.model.record import Key, Record
 from closebell.simulation.venue_account import NINE_PLACES, AccountActivity
 from closebell.simulation.venue_orders import ExchangeOrder
 
@@ -82,21 +81,28 @@ def collect(desk: BacktestDesk, evidence: KnownEvidence) -> BacktestRecords:
 
 def _decision_rows(desk: BacktestDesk) -> Iterator[DecisionRow]:
     """Every symbol's where the desk kept them, else those that its plans tell of."""
-    plans, held_back = plans_of(desk), held_back_of(desk)
-    reasons = {(plan.decided_session, plan.symbol): held_back[plan.plan_id] for plan in plans if plan.plan_id in held_back}
+    plans = [record for record in _stored(desk, "PLAN") if isinstance(record, TradePlan)]
+    denied = {record.plan_id: record.reason for record in _stored(desk, "DENIAL") if isinstance(record, Denial)}
+    held_back = {(plan.decided_session, plan.symbol): denied.get(plan.plan_id, "") for plan in plans}
     if desk.decisions is not None:
         for one in desk.decisions:
             size = one.allocation.quantity_shares if one.allocation else None
             yield DecisionRow(
                 one.session, one.symbol, one.outcome, one.reason, one.binding_check, one.vote_score, one.close_usd, size,
-                reasons.get((one.session, one.symbol), ""),
+                held_back.get((one.session, one.symbol), ""),
             )
         return
     for plan in plans:
         yield DecisionRow(
             plan.decided_session, plan.symbol, plan.action, plan.reason, "", plan.priority_score,
-            plan.reference_price_usd, plan.quantity_shares, held_back.get(plan.plan_id, ""),
+            plan.reference_price_usd, plan.quantity_shares, held_back[plan.decided_session, plan.symbol],
         )  # fmt: skip
+
+
+def _stored(desk: BacktestDesk, kind: str) -> Iterator[Record]:
+    """What the journal has of each traded session, in their order."""
+    for session in desk.sessions:
+        yield from (item.record for item in desk.journal.query("journal", f"{kind}#{desk.day.market}#{session}"))
 
 
 def _order_row(order: ExchangeOrder) -> OrderRow:

@@ -114,9 +114,7 @@ class BacktestDesk:
         """Trade the sessions `first`..`last`, then sell what is left. Raises as `trade` does."""
         self.trade(first, last, progress, sells_out=True)
 
-    def trade(
-        self, first: date, last: date, progress: Progress = untold, *, sells_out: bool = False
-    ) -> None:
+    def trade(self, first: date, last: date, progress: Progress = untold, *, sells_out: bool = False) -> None:
         """Trade the sessions `first`..`last`; the desk is put up after the one before the first.
 
         Raises ConfigurationError when the market has no session in that span, or none before it.
@@ -158,8 +156,7 @@ class BacktestDesk:
         self._advance(self.day.at(session, self.day.decides_at))
         pair = self._pair(session)
         evidence = self._evidence.read(self.day.market, self.parameters, pair)
-        may_be_settled = self.decisions is None and len(self.venue.keeper.positions) >= self.parameters.limits.positions_count_max
-        if may_be_settled and is_settled(session_inputs(evidence, self.venue.desk_as_known(), self.day.market, pair)):
+        if self.decisions is None and is_settled(session_inputs(evidence, self.venue.desk_as_known(), self.day.market, pair)):
             self._plans = ()
             return
         inputs = session_inputs(evidence, self.venue.desk_as_read(), self.day.market, pair)

@@ -104,7 +104,7 @@ def run_backtest(
     desk.play(begin, end, progress)
     faulty = [f"{symbol} was skipped after {count} sessions: {why}" for symbol, (count, why) in sorted(evidence.faulty.items())]
     records = collect(desk, evidence)
-    told = (*warnings, *universe_notes(evidence, begin, end), *faulty, *desk_notes(desk, records.equity))
+    told = (*warnings, *universe_notes(evidence, begin, end), *faulty, *desk_notes(records, desk.alerts.alerts))
     return replace(records, warnings=told)
 
 

@@ -27,7 +27,7 @@ _TOLD = (
 
 def validation_files(found: Validation, judged: Sequence[VerdictFlag]) -> dict[str, bytes]:
     """The files by name."""
-    year, judged_last = found.market.sessions_a_year_count, found.seal.result
+    year, opened = found.market.sessions_a_year_count, found.seal.result
     document = {
         "label": found.label,
         "is_refused": is_refused(list(judged)),
@@ -37,7 +37,7 @@ def validation_files(found: Validation, judged: Sequence[VerdictFlag]) -> dict[s
         "holdout": _span(found.split.holdout) | {
             "opened_count": found.seal.opened_count,
             "opened_at": found.seal.opened_at.isoformat() if found.seal.opened_at else None,
-            "result": _numbers("holdout", judged_last.parameters, judged_last.summary) if judged_last else None,
+            "result": _numbers("holdout", opened.parameters, opened.summary) if opened else None,
         },
         "trials": [_trial(trial) for trial in found.trials],
         "luck": _luck(found.luck),

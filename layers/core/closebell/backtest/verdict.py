@@ -9,9 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from closebell.backtest.bias_checks import LOOKAHEAD_CHECKS, lookahead_findings
+from closebell.backtest.bias_panels import sessions_for, synthetic_panels
+from closebell.backtest.bias_subjects import SCORE_DECIMALS, strategy_subject
 from closebell.backtest.validation import Validation
 from closebell.backtest.validation_folder import configuration_sha256
 from closebell.backtest.validation_statistics import break_even_win_rate_frac, sharpe_or_zero, total_return_frac
+from closebell.model.errors import ConfigurationError
+from closebell.strategies import Strategy
 
 DEFLATED_SHARPE_FRAC_MIN = 0.95
 PBO_FRAC_MAX = 0.5
@@ -21,6 +26,8 @@ DRAWDOWN_FRAC_MAX = 0.30
 SHARPE_ANNUAL_MIN = 0.5
 NEIGHBOURS_RATIO_MIN = 0.5
 SINGLE_SHARPE_SHARE_MIN = 0.9
+FLAG_CUTS_COUNT = 16
+"""A quarter of what `closebell lookahead` cuts: a slow strategy must not take longer here than in its backtests."""
 UNLUCKY_PERCENTILE = 95
 
 
@@ -48,6 +55,18 @@ class VerdictFlag(NamedTuple):
 def flags(found: Validation) -> list[VerdictFlag]:
     """Every flag, the gravest questions first."""
     return [*_luck(found), *_results(found), *_robustness(found), *_holdout(found)]
+
+
+def lookahead_flag(strategy: Strategy) -> VerdictFlag:
+    """How many of the lookahead checks a strategy fails. Amber, as numbers that are drawn by their place in a matrix fail too."""
+    subject, panels = strategy_subject(strategy, SCORE_DECIMALS), synthetic_panels(sessions_for(strategy.lookback_sessions))
+    try:
+        findings = lookahead_findings(subject, panels, FLAG_CUTS_COUNT)
+    except ConfigurationError as error:
+        count, note = len(LOOKAHEAD_CHECKS), f"{error}"
+    else:
+        count, note = len(findings), f"{findings[0]}" if findings else ""
+    return _at_most("lookahead: checks failed", float(count), 0.0, is_frac=False, failing=Colour.AMBER, note=note)
 
 
 def is_refused(judged: list[VerdictFlag]) -> bool:
@@ -168,7 +187,7 @@ def _at_least(
 
 
 def _at_most(
-    question: str, value: float | None, limit: float, *, failing: Colour = Colour.RED, note: str = ""
+    question: str, value: float | None, limit: float, *, is_frac: bool = True, failing: Colour = Colour.RED, note: str = ""
 ) -> VerdictFlag:
     passes = value is not None and value <= limit
-    return VerdictFlag(question, value, "≤", limit, True, Colour.GREEN if passes else failing, note)
+    return VerdictFlag(question, value, "≤", limit, is_frac, Colour.GREEN if passes else failing, note)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -43,11 +42,11 @@ def backtest(
         found = asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
         parameters = asked.desk_parameters(found, config, asked.names_in(strategies))
         decisions: list[Decision] | None = [] if every_decision else None
-        trade = partial(
-            run_backtest, found.market, parameters, options, first=asked.day_of(since), last=asked.day_of(until),
-            decisions=decisions, warnings=bar_notes(found.market),
-        )  # fmt: skip
-        records = with_progress(console, "trading", trade)
+        with progress_bar(console, "trading", "sessions") as progress:
+            records = run_backtest(
+                found.market, parameters, options, first=asked.day_of(since), last=asked.day_of(until),
+                decisions=decisions, warnings=bar_notes(found.market), progress=progress,
+            )  # fmt: skip
         summary = summary_of(records)
         write_directory(out, backtest_files(records, summary))
     except ClosebellError as error:
@@ -76,8 +75,10 @@ def compare(
         desks = {name: voted_by(whole, (name,)) for name in whole.strategies} | {ENSEMBLE: whole}
         told = bar_notes(found.market)
         for name, parameters in desks.items():
-            trade = partial(run_backtest, found.market, parameters, options, first=span[0], last=span[1], warnings=told)
-            records = with_progress(console, name, trade)
+            with progress_bar(console, name, "sessions") as progress:
+                records = run_backtest(
+                    found.market, parameters, options, first=span[0], last=span[1], warnings=told, progress=progress
+                )
             compared.append(ComparedBacktest(name, records, summary_of(records)))
         write_directory(out, comparison_files(compared))
     except ClosebellError as error:
@@ -87,12 +88,6 @@ def compare(
     show_notes(console, shared)
     show_notes(console, (f"{it.name}: {note}" for it in compared for note in it.records.warnings if note not in shared))
     console.print(f"written to {out}: open {out / 'comparison.html'}", soft_wrap=True)
-
-
-def with_progress(console: Console, what: str, trade: Callable[..., BacktestRecords]) -> BacktestRecords:
-    """Trade (`run_backtest` without its `progress`) with a bar below that shows how far it is and how long the rest will take."""
-    with progress_bar(console, what, "sessions") as progress:
-        return trade(progress=progress)
 
 
 def show(console: Console, records: BacktestRecords, summary: Mapping[str, Any]) -> None:

@@ -10,17 +10,11 @@ from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 
-from closebell.backtest.bias_checks import LOOKAHEAD_CHECKS, lookahead_findings
-from closebell.backtest.bias_panels import sessions_for, synthetic_panels
-from closebell.backtest.bias_subjects import SCORE_DECIMALS, strategy_subject
-from closebell.backtest.verdict import Colour, VerdictFlag
 from closebell.model.errors import ConfigurationError
 from closebell.model.panel import BarPanel, Matrix
 from closebell.strategies import Strategy
 
 LOOKBACK_SESSIONS_MAX = 5_000
-FLAG_CUTS_COUNT = 16
-"""A quarter of what `closebell lookahead` cuts: a slow strategy must not take longer here than in its backtests."""
 _MODULE = "closebell_strategy_file"
 
 
@@ -62,33 +56,11 @@ def read_strategy(path: Path) -> Strategy:
 
     Raises ConfigurationError, naming the file: it is missing, is no Python, fails when run, or lacks one of the three.
     """
-    return _strategy(_file(path))
+    return strategy_of(read_file(path))
 
 
-def read_strategy_to_send(path: Path) -> Strategy:
-    """The same for a strategy that other processes are to run too. Raises as `read_strategy`."""
-    scores = _file(path)
-    return _strategy(scores)._replace(scores=scores)
-
-
-def lookahead_flag(path: Path) -> VerdictFlag:
-    """How many of the lookahead checks a file's scores fail. Amber, as numbers that are drawn by their place in a matrix do too.
-
-    Raises ConfigurationError as `read_strategy`.
-    """
-    strategy = read_strategy(path)
-    subject, panels = strategy_subject(strategy, SCORE_DECIMALS), synthetic_panels(sessions_for(strategy.lookback_sessions))
-    try:
-        findings = lookahead_findings(subject, panels, FLAG_CUTS_COUNT)
-    except ConfigurationError as error:
-        count, note = len(LOOKAHEAD_CHECKS), f"{error}"
-    else:
-        count, note = len(findings), f"{findings[0]}" if findings else ""
-    colour = Colour.AMBER if count else Colour.GREEN
-    return VerdictFlag("lookahead: checks failed", float(count), "≤", 0.0, False, colour, note)
-
-
-def _file(path: Path) -> FileScores:
+def read_file(path: Path) -> FileScores:
+    """A file as it is now; it has not been run yet. Raises ConfigurationError."""
     if not path.is_file():
         raise ConfigurationError(f"{path} is no file: name a Python file with NAME, LOOKBACK_SESSIONS and scores(panel)")
     try:
@@ -97,7 +69,8 @@ def _file(path: Path) -> FileScores:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _strategy(found: FileScores) -> Strategy:
+def strategy_of(found: FileScores) -> Strategy:
+    """What a file says of itself, with its own function, for this process alone. Raises as `read_strategy`."""
     path, module = found.path, found.module
     name, lookback_sessions, scores = (getattr(module, wanted, None) for wanted in ("NAME", "LOOKBACK_SESSIONS", "scores"))
     if not isinstance(name, str) or not name:

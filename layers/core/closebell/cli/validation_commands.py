@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
@@ -19,10 +20,10 @@ from closebell.backtest.trials import GRID_COUNTS, TrialTerms
 from closebell.backtest.validation import Validation, ValidationRequest, validate
 from closebell.backtest.validation_files import validation_files
 from closebell.backtest.validation_folder import ValidationFolder
-from closebell.backtest.verdict import Colour, VerdictFlag, flags, is_refused
+from closebell.backtest.verdict import Colour, VerdictFlag, flags, is_refused, lookahead_flag
 from closebell.cli import backtest_options as asked
 from closebell.cli.application import app, end_interrupted, fail, progress_bar, show_notes
-from closebell.cli.strategy_file import lookahead_flag, read_strategy_to_send
+from closebell.cli.strategy_file import read_file, strategy_of
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
 from closebell.strategies import Strategy
@@ -50,7 +51,8 @@ def validate_configuration(
             raise ConfigurationError(f"--grid is {grid}: write {', '.join(map(str, GRID_COUNTS))}")
         costs = asked.costs_of(slippage_bps, commission_per_share, commission_per_order, commission_per_round_trip, capacity)
         costs.options(asked.amount_of("--cash", cash))  # refused before anything is read
-        own = read_strategy_to_send(strategy_file) if strategy_file else None
+        file = read_file(strategy_file) if strategy_file else None
+        own = strategy_of(file)._replace(scores=file) if file else None
         with _registered(own):
             folder, found = ValidationFolder(out), asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
             names = asked.names_in(strategies) or ((own.name,) if own else ())
@@ -62,9 +64,10 @@ def validate_configuration(
             )  # fmt: skip
             with progress_bar(console, "validating", "backtests") as done:
                 validation = validate(request, folder, done)
-            known, evidence = validation.split.development, KnownEvidence(found.market, request.parameters)
+            known = validation.split.development
+            evidence = KnownEvidence(found.market.altered(until=known.last), request.parameters)
             notes = (*bar_notes(found.market), *universe_notes(evidence, known.first, known.last))
-        judged = [*flags(validation), *([lookahead_flag(strategy_file)] if strategy_file else [])]
+        judged = [*flags(validation), *([lookahead_flag(strategy_of(replace(file)))] if file else [])]  # run anew, as it was read
         folder.write(validation_files(validation, judged))
     except ClosebellError as error:
         fail(error)

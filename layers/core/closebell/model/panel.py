@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import zlib
 from dataclasses import dataclass
 from datetime import date
 from zipfile import BadZipFile
@@ -84,7 +85,7 @@ class BarPanel:
             with np.load(io.BytesIO(content), allow_pickle=False) as stored:
                 symbols = tuple(str(symbol) for symbol in stored["symbols"])
                 return cls(stored["sessions"], symbols, *(stored[field] for field in FIELDS))
-        except (AttributeError, KeyError, OSError, TypeError, ValueError, EOFError, BadZipFile) as error:
+        except (AttributeError, KeyError, OSError, TypeError, ValueError, EOFError, BadZipFile, zlib.error) as error:
             raise DataError(f"stored bars are damaged: {error}") from error
 
     def sha256(self) -> str:

@@ -12,8 +12,8 @@ from closebell.model.instruments import Market, SessionHours
 from closebell.simulation.market import ListedAsset, PriceBand, Print, SearchableMarket, SimulatedMarket
 
 _PRINTED_AT = attrgetter("at")
-EQUITY_TICK_USD = Decimal("0.0001")
-CRYPTO_TICK_USD = Decimal("1e-9")
+TICK_USD, FINE_TICK_USD = Decimal("0.0001"), Decimal("1e-9")
+"""The finest step of a share from a dollar up; of a coin, and of a share below a dollar."""
 _CACHED_TAPES_MAX = 4096
 
 
@@ -215,13 +215,13 @@ class ExchangeTape:
         return Quote(symbol=symbol, bid_usd=price - half, ask_usd=price + half, quoted_at=at)
 
     def half_spread_usd(self, symbol: str, price_usd: Decimal) -> Decimal:
-        """Half the bid-ask spread at a price; of what costs less than a dollar finer than ticks, which would round it away."""
+        """Half the bid-ask spread at a price."""
         spread_frac = self.assets[symbol].spread_frac
-        if not spread_frac:
-            return Decimal(0)
-        half_usd = price_usd * spread_frac / 2
-        return self.to_tick(symbol, half_usd) if price_usd >= 1 else half_usd.quantize(CRYPTO_TICK_USD)
+        return (price_usd * spread_frac / 2).quantize(self._tick_usd(symbol, price_usd)) if spread_frac else Decimal(0)
 
     def to_tick(self, symbol: str, price_usd: Decimal) -> Decimal:
         """A price rounded to the finest step the tape shows."""
-        return price_usd.quantize(CRYPTO_TICK_USD if self.assets[symbol].market is Market.CRYPTO else EQUITY_TICK_USD)
+        return price_usd.quantize(self._tick_usd(symbol, price_usd))
+
+    def _tick_usd(self, symbol: str, price_usd: Decimal) -> Decimal:
+        return FINE_TICK_USD if price_usd < 1 or self.assets[symbol].market is Market.CRYPTO else TICK_USD
