@@ -10,9 +10,9 @@ import pytest
 
 from closebell.app.evidence import SessionPair
 from closebell.backtest import known_evidence
-from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.known_evidence import KnownEvidence, universe_panel
 from closebell.backtest.run import Costs, run_backtest
-from closebell.model.instruments import Market
+from closebell.model.instruments import Instrument, Market
 from closebell.model.panel import FIELDS, BarPanel, Matrix
 from closebell.simulation.bar_market import BarMarket, hours_of
 from closebell.strategies import score_all
@@ -69,3 +69,14 @@ def test_a_session_between_splits_has_the_scores_of_the_whole_history_adjusted_b
     place = int(np.searchsorted(found.panel.sessions, panel.sessions[row]))
     for name in NAMES:
         np.testing.assert_array_equal(found.scores[name][place], whole[name][row])
+
+
+def test_the_bars_of_a_span_are_adjusted_as_they_were_at_its_end() -> None:
+    market, smooth = split_market(), seeded_panel(5, 600, 6)
+    parameters, days = parameters_of(market.panel, *NAMES), days_of(market.panel)
+    unlisted = Instrument(symbol="GONE", sector="sector 0")
+    parameters = parameters.model_copy(update={"universe": (*parameters.universe[:4], unlisted)})
+    found = universe_panel(market, parameters, days[500], days[545])
+    assert (found.symbols, days_of(found)) == (smooth.symbols[:4], days[500:546])
+    expected = smooth.close[500:546, :4] * [1.0, 1.0, 2.0, 1.0]
+    np.testing.assert_allclose(found.close, expected, rtol=1e-12, err_msg="the third is split later")

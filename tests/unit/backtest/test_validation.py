@@ -36,6 +36,7 @@ AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
 COSTS = Costs(slippage_bps=Decimal(5))
 NOISE = ("coin_1", "coin_2", "coin_3")
 RISEN_SESSIONS = 5
+RANDOM_TIMES = "better than at random times: p-value"
 
 
 def coin(seed: int) -> Callable[[BarPanel], Matrix]:
@@ -105,6 +106,27 @@ def test_a_family_of_pure_noise_is_refused(tmp_path: Path) -> None:
     assert seen["any trial better than cash: SPA p-value"] is Colour.RED
     assert is_refused(flags(found))
     assert [trial.name for trial in found.trials] == [AS_CONFIGURED, *NOISE, "2 of 3 votes", "3 of 3 votes"]
+
+
+@pytest.mark.parametrize("strategy", ["coin_1", "coin_2"])
+def test_noise_in_a_market_that_rises_is_refused_however_well_it_earns(tmp_path: Path, strategy: str) -> None:
+    """Whatever is bought gains there: every other question is answered well."""
+    plain = seeded_panel(12, 150, 4)
+    rise = np.exp(0.004 * np.arange(150))[:, None]
+    risen = {field: np.round(getattr(plain, field) * rise, 2) for field in FIELDS[:4]}
+    found = validate(request_of(replace(plain, **risen), strategy), ValidationFolder(tmp_path))
+    assert [question for question, colour in colours(found).items() if colour is Colour.RED] == [RANDOM_TIMES]
+
+
+def test_a_folder_in_which_many_were_judged_asks_for_more(tmp_path: Path) -> None:
+    panel, folder = drifting_panel(), ValidationFolder(tmp_path)
+    alone = validate(request_of(panel, "drift"), folder)
+    both = validate(request_of(panel, "drift", "coin_1"), folder)
+    assert both.luck.judged_ever_count == 2, "what was judged once is not forgotten when it is only compared with"
+    after = validate(request_of(panel, "drift"), folder)
+    assert (alone.luck.judged_ever_count, after.luck.judged_ever_count) == (1, 2), "again is not one more"
+    assert alone.luck.random_timing is not None
+    assert after.luck.random_timing == alone.luck.random_timing.among(2)
 
 
 def test_nothing_of_the_holdout_is_seen_until_it_is_opened_and_then_once(tmp_path: Path) -> None:
@@ -193,7 +215,7 @@ def test_a_strategy_whose_code_was_changed_is_another_trial() -> None:
     request = request_of(seeded_panel(13, 20, 2), "coin_1")
     hours = request.terms.market.sessions(Market.US_EQUITY)
     span = SessionSpan(hours[0].session, hours[9].session)
-    trial = TrialResult("as it was", request.parameters, np.array([0.01, 0.02]), {}, np.array([5.0]))
+    trial = TrialResult("as it was", request.parameters, np.array([0.01, 0.02]), {}, ())
     digests = [
         trial_sha256(request.terms, trial._replace(name=name, returns=np.array([0.01, second])), span)
         for name, second in (("as it was", 0.02), ("renamed", 0.02), ("as it was", 0.03))

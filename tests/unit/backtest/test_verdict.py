@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from closebell.backtest.random_timing import RandomTiming
 from closebell.backtest.sensitivity import Sensitivity
 from closebell.backtest.splits import SessionSpan, anchored_folds, rolling_folds, split_sessions
 from closebell.backtest.stress import CrashResult
@@ -21,9 +22,11 @@ from closebell.backtest.walk_forward import walk_forward
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
 from tests.unit.backtest.markets import parameters_of, seeded_panel
+from tests.unit.backtest.sample_records import trade_of
 
 DAYS = [date(2020, 1, 1) + timedelta(days=count) for count in range(125)]
-SKILL = LuckMeasures(3, 0.5, 0.99, Overfitting(0.1, 0.0, 3), 0.01, np.array([0.1]), np.array([0.1]))
+TIMED = RandomTiming(900.0, 50.0, 0.01)
+SKILL = LuckMeasures(3, 1, 0.5, 0.99, Overfitting(0.1, 0.0, 3), 0.01, TIMED, np.array([0.1]), np.array([0.1]))
 ENSEMBLE = "ensemble's Sharpe against the best single's"
 
 
@@ -38,7 +41,7 @@ def trial_of(name: str, returns: Floats, pnl_usd: Floats | None = None) -> Trial
         "sharpe_annual_ratio": sharpe_annual(returns, 252), "drawdown_frac_max": deepest_drawdown_frac(returns),
         "win_rate_frac": float(np.mean(pnl > 0)),
     }  # fmt: skip
-    return TrialResult(name, parameters(), returns, summary, pnl)
+    return TrialResult(name, parameters(), returns, summary, [trade_of(f"{earned}") for earned in pnl])
 
 
 def rising(step_frac: float) -> Floats:
@@ -95,6 +98,8 @@ def test_an_ensemble_below_the_best_single_is_red_and_amber_when_near(step_frac:
         ({"overfitting": Overfitting(0.6, 0.01, 3)}, "overfitted: PBO", Colour.AMBER),
         ({"overfitting": None}, "overfitted: PBO", Colour.RED),
         ({"superior_p_frac": 0.2}, "any trial better than cash: SPA p-value", Colour.RED),
+        ({"random_timing": TIMED._replace(p_frac=0.06)}, "better than at random times: p-value", Colour.RED),
+        ({"random_timing": None}, "better than at random times: p-value", Colour.RED),
         ({"bootstrapped_drawdowns_frac": np.array([0.4])}, "drawdown, bootstrapped, 95th percentile", Colour.AMBER),
         ({"reordered_drawdowns_frac": np.array([0.4])}, "drawdown, trades reordered, 95th percentile", Colour.AMBER),
     ],

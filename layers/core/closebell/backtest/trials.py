@@ -1,6 +1,7 @@
 """The trials of a validation: the configuration, each strategy alone, other counts of votes, other stops and targets."""
 
 import hashlib
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from closebell.backtest.collected import collect
 from closebell.backtest.engine import BacktestDesk
 from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.records import TradeRow
 from closebell.backtest.run import Costs, voted_by
 from closebell.backtest.splits import SessionSpan
 from closebell.backtest.summary import Floats, returns_of, summary_of
@@ -31,13 +33,18 @@ class TrialTerms(NamedTuple):
 
 
 class TrialResult(NamedTuple):
-    """What one trial earned: one return a session, `summary_of` its records, and the P&L of its round trips."""
+    """What one trial earned: one return a session, `summary_of` its records, and its round trips."""
 
     name: str
     parameters: ParameterSet
     returns: Floats
     summary: dict[str, Any]
-    trades_pnl_usd: Floats
+    trades: Sequence[TradeRow]
+
+    @property
+    def trades_pnl_usd(self) -> Floats:
+        """What each round trip earned after costs."""
+        return np.array([float(trade.pnl_usd) for trade in self.trades])
 
 
 def strategies_alone(parameters: ParameterSet) -> dict[str, ParameterSet]:
@@ -92,8 +99,7 @@ def run_trial(
     desk.play(span.first, span.last)
     records = collect(desk, known)
     equity = np.array([float(terms.cash_usd), *(float(row.equity_usd) for row in records.equity)])
-    pnl = np.array([float(trade.pnl_usd) for trade in records.trades])
-    return TrialResult(name, parameters, returns_of(equity), summary_of(records), pnl)
+    return TrialResult(name, parameters, returns_of(equity), summary_of(records), records.trades)
 
 
 def trial_sha256(terms: TrialTerms, trial: TrialResult, span: SessionSpan) -> str:

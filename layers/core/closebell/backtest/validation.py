@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from closebell.backtest.engine import Progress, untold
+from closebell.backtest.known_evidence import universe_panel
+from closebell.backtest.random_timing import RandomTiming, random_timing
 from closebell.backtest.run import span_of
 from closebell.backtest.sensitivity import Sensitivity
 from closebell.backtest.splits import DataSplit, anchored_folds, rolling_folds, split_sessions
@@ -75,13 +77,16 @@ class ValidationRequest:
 
 
 class LuckMeasures(NamedTuple):
-    """What the statistics say about the trials and about the configuration among them."""
+    """What the statistics say about the trials and about the configuration among them. `judged_ever_count` of the folder's trials
+    were configurations to be judged; the others are what those were compared with."""
 
     trials_ever_count: int
+    judged_ever_count: int
     expected_max_sharpe_annual_ratio: float
     deflated_sharpe_frac: float | None
     overfitting: Overfitting | None
     superior_p_frac: float | None
+    random_timing: RandomTiming | None
     bootstrapped_drawdowns_frac: Floats
     reordered_drawdowns_frac: Floats
 
@@ -160,7 +165,7 @@ def _found(
         days=days,
         train_count=sum(day <= split.train.last for day in days),
         trials=trials,
-        luck=_luck(request, trials, ever),
+        luck=_luck(request, trials, ever, days),
         anchored=walk_forward(names, returns, days, anchored_folds(len(days)), year),
         rolling=walk_forward(names, returns, days, rolling_folds(len(days)), year),
         sensitivity=_sensitivity(grid, trials, year),
@@ -174,14 +179,22 @@ def matrix_of(trials: list[TrialResult]) -> Floats:
     return np.column_stack([trial.returns for trial in trials])
 
 
-def _luck(request: ValidationRequest, trials: list[TrialResult], ever: list[TrialLine]) -> LuckMeasures:
+def _luck(
+    request: ValidationRequest, trials: list[TrialResult], ever: list[TrialLine], days: list[date]
+) -> LuckMeasures:
     configured, sharpes = trials[0], np.array([line.sharpe_annual_ratio for line in ever])
+    judged_count = sum(line.is_judged for line in ever)
+    timing = random_timing(
+        configured.trades, universe_panel(request.terms.market, request.parameters, days[0], days[-1]), request.seed
+    )
     return LuckMeasures(
         trials_ever_count=len(ever),
+        judged_ever_count=judged_count,
         expected_max_sharpe_annual_ratio=expected_max_sharpe_annual(sharpes),
         deflated_sharpe_frac=deflated_sharpe(configured.returns, sharpes, request.terms.market.asset_class.sessions_a_year_count),
         overfitting=overfitting(matrix_of(trials)),
         superior_p_frac=superior_p_value(matrix_of(trials), request.seed),
+        random_timing=timing.among(judged_count) if timing else None,
         bootstrapped_drawdowns_frac=bootstrapped_drawdowns(configured.returns, request.seed),
         reordered_drawdowns_frac=reordered_drawdowns(
             configured.trades_pnl_usd, float(request.terms.cash_usd), request.seed
@@ -200,9 +213,10 @@ def _sensitivity(grid: list[list[ParameterSet]], trials: list[TrialResult], sess
 
 def _line(terms: TrialTerms, trial: TrialResult, split: DataSplit) -> TrialLine:
     digest = trial_sha256(terms, trial, split.development)
-    name = f"{'+'.join(trial.parameters.strategies)}: {trial.name}" if trial.name == AS_CONFIGURED else trial.name
+    is_judged = trial.name == AS_CONFIGURED
+    name = f"{'+'.join(trial.parameters.strategies)}: {trial.name}" if is_judged else trial.name
     sharpe = sharpe_or_zero(trial.returns, terms.market.asset_class.sessions_a_year_count)
-    return TrialLine(digest, name, sharpe, len(trial.returns))
+    return TrialLine(digest, name, sharpe, len(trial.returns), is_judged)
 
 
 def _days(request: ValidationRequest) -> list[date]:

@@ -75,10 +75,12 @@ def _numbers(name: str, parameters: ParameterSet, summary: Mapping[str, Any]) ->
 def _luck(luck: LuckMeasures) -> dict[str, Any]:
     return {
         "trials_ever_count": luck.trials_ever_count,
+        "judged_ever_count": luck.judged_ever_count,
         "expected_max_sharpe_annual_ratio": luck.expected_max_sharpe_annual_ratio,
         "deflated_sharpe_frac": luck.deflated_sharpe_frac,
         "overfitting": luck.overfitting._asdict() if luck.overfitting else None,
         "superior_p_frac": luck.superior_p_frac,
+        "random_timing": luck.random_timing._asdict() if luck.random_timing else None,
         "bootstrapped_drawdown": _distribution(luck.bootstrapped_drawdowns_frac),
         "reordered_drawdown": _distribution(luck.reordered_drawdowns_frac),
     }

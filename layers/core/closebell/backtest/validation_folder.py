@@ -59,12 +59,14 @@ class HoldoutSeal(Value):
 
 class TrialLine(NamedTuple):
     """One trial as the folder remembers it; `trial_sha256` is of its bars, span, configuration and costs, and of what it
-    earned: a strategy whose code was changed is another trial under the same name."""
+    earned: a strategy whose code was changed is another trial under the same name. `is_judged` tells the configuration that a
+    validation was asked about from those it was compared with."""
 
     trial_sha256: str
     name: str
     sharpe_annual_ratio: float
     sessions_count: int
+    is_judged: bool = False
 
 
 class ValidationFolder:
@@ -153,7 +155,9 @@ class ValidationFolder:
             raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
         except (TypeError, ValueError) as error:
             raise DataError(f"{path} has a line that is no trial: {error}") from error
-        return list({known.trial_sha256: known for known in stored}.values())
+        judged = {known.trial_sha256 for known in stored if known.is_judged}
+        different = {known.trial_sha256: known for known in stored}
+        return [known._replace(is_judged=key in judged) for key, known in different.items()]
 
     def write(self, files: dict[str, bytes]) -> None:
         """Write files, each whole or not at all. Raises DataError when the disk is full or cannot be written to."""

@@ -22,6 +22,8 @@ DEFLATED_SHARPE_FRAC_MIN = 0.95
 PBO_FRAC_MAX = 0.5
 CHOSEN_LOSS_FRAC_MAX = 0.05
 SUPERIOR_P_FRAC_MAX = 0.05
+RANDOM_TIMING_P_FRAC_MAX = 0.01
+"""Less than elsewhere: where prices rise it is the only question that noise does not answer well."""
 DRAWDOWN_FRAC_MAX = 0.30
 SHARPE_ANNUAL_MIN = 0.5
 NEIGHBOURS_RATIO_MIN = 0.5
@@ -96,6 +98,13 @@ def _luck(found: Validation) -> Iterator[VerdictFlag]:
         "any trial better than cash: SPA p-value", luck.superior_p_frac, SUPERIOR_P_FRAC_MAX,
         note=f"trials of this run: {len(found.trials)}",
     )
+    timing = luck.random_timing
+    yield _at_most(
+        "better than at random times: p-value", timing.p_frac if timing else None, RANDOM_TIMING_P_FRAC_MAX,
+        note=f"${timing.earned_usd:,.0f} before costs; the same trades, as if at other times and of other symbols: "
+             f"${timing.reordered_median_usd:,.0f} in the median; configurations judged here: {luck.judged_ever_count}"
+             if timing else "no trades",
+    )  # fmt: skip
 
 
 def _results(found: Validation) -> Iterator[VerdictFlag]:

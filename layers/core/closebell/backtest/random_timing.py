@@ -1,0 +1,113 @@
+"""Whether a backtest's trades were better than the same trades in a market that they could not know.
+
+Who only buys earns what the market earns, and in years in which prices rise whatever is bought looks like skill, with a Sharpe
+ratio to show. Here the round trips stay as they are, and the market's sessions are put into another order, in blocks, with other
+names on the symbols: as many positions at once, as long, for as much money, on the same price moves. What is lost is the reason
+why then and there. Trades without a reason earn as much in such a market as in the real one.
+
+After Aronson, Evidence-Based Technical Analysis, Wiley 2006, chapter 5: a rule's positions, permuted against the market; here in
+blocks, since rises and unrest come in spells.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from closebell.backtest.records import ClosedBy, TradeRow
+from closebell.backtest.summary import Floats
+from closebell.backtest.validation_statistics import DRAWS_COUNT
+from closebell.model.panel import BarPanel
+
+BLOCK_SESSIONS_MIN, BLOCK_HOLDS = 5, 2
+"""A block lasts, on average, so many sessions, or so many times as long as a trade, whichever is more."""
+DRAWS_COUNT_MAX, REACHED_COUNT_ENOUGH = 10_000, 20
+"""More are drawn while fewer markets than enough let the trades earn as much (Besag and Clifford, Biometrika 78, 1991): the
+smaller a p-value is, the more exactly it has to be known."""
+_AT_THE_OPEN = {ClosedBy.SIGNAL, ClosedBy.TIME_STOP, ClosedBy.RISK}
+"""What is sold by an order of the morning; everything else is counted to the close of its session."""
+
+Places = NDArray[np.intp]
+
+
+class RandomTiming(NamedTuple):
+    """What round trips have earned before costs (USD), what they earn in the median of the reordered markets, and how often they
+    earn as much there (`p_frac`)."""
+
+    earned_usd: float
+    reordered_median_usd: float
+    p_frac: float
+
+    def among(self, count: int) -> Self:
+        """With the p-value that the best of `count` independent tries has (Sidak's correction)."""
+        return self._replace(p_frac=1.0 - (1.0 - self.p_frac) ** count)
+
+
+class _Held(NamedTuple):
+    """Round trips as places in a panel: of each its column and what was paid (USD), and all their half sessions in one list.
+
+    Session t has the halves 2t (from the close before to its open) and 2t + 1 (to its close); `trips` says whose a half is.
+    """
+
+    columns: Places
+    paid_usd: Floats
+    halves: Places
+    trips: Places
+
+
+def random_timing(trades: Sequence[TradeRow], panel: BarPanel, seed: int) -> RandomTiming | None:
+    """Round trips against the same ones in a thousand reordered markets, or up to ten thousand; None without any.
+
+    `panel` is of the universe and of the sessions that were traded, adjusted for splits.
+    """
+    sessions_count, symbols_count = panel.close.shape
+    if not trades:
+        return None
+    held, steps, generator = _held(trades, panel), _log_steps(panel), np.random.default_rng(seed)
+    block_sessions = max(BLOCK_SESSIONS_MIN, BLOCK_HOLDS * float(np.mean([trade.held_sessions for trade in trades])))
+    earned_usd, reordered_usd = sum(float(trade.gross_pnl_usd) for trade in trades), list[float]()
+    reached_count = 0
+    while len(reordered_usd) < (DRAWS_COUNT if reached_count >= REACHED_COUNT_ENOUGH else DRAWS_COUNT_MAX):
+        order, named = _reordered(sessions_count, block_sessions, generator), generator.permutation(symbols_count)[held.columns]
+        moves = steps[2 * order[held.halves // 2] + held.halves % 2, named[held.trips]]
+        reordered_usd.append(float(held.paid_usd @ np.expm1(np.bincount(held.trips, moves, minlength=len(trades)))))
+        reached_count += reordered_usd[-1] >= earned_usd
+    return RandomTiming(earned_usd, float(np.median(reordered_usd)), (1 + reached_count) / (1 + len(reordered_usd)))
+
+
+def _held(trades: Sequence[TradeRow], panel: BarPanel) -> _Held:
+    column_of = {symbol: column for column, symbol in enumerate(panel.symbols)}
+    opened, closed = (
+        np.searchsorted(panel.sessions, np.array(days, "datetime64[D]"))
+        for days in ([trade.opened_session for trade in trades], [trade.closed_session for trade in trades])
+    )
+    ends = 2 * closed + np.array([1 if trade.closed_by in _AT_THE_OPEN else 2 for trade in trades])
+    halves = [np.arange(begin, end) for begin, end in zip(2 * opened + 1, ends, strict=True)]
+    return _Held(
+        columns=np.array([column_of[trade.symbol] for trade in trades]),
+        paid_usd=np.array([float(trade.quantity_shares * trade.entry_price_usd) for trade in trades]),
+        halves=np.concatenate(halves),
+        trips=np.repeat(np.arange(len(trades)), [len(each) for each in halves]),
+    )
+
+
+def _reordered(sessions_count: int, block_sessions: float, generator: np.random.Generator) -> Places:
+    """The sessions in blocks of geometric length that are put one after the other by chance; it begins anywhere."""
+    order = np.roll(np.arange(sessions_count), generator.integers(sessions_count))
+    cuts = np.flatnonzero(generator.random(sessions_count - 1) < 1.0 / block_sessions) + 1
+    blocks = np.split(order, cuts)
+    return np.concatenate([blocks[place] for place in generator.permutation(len(blocks))])
+
+
+def _log_steps(panel: BarPanel) -> Floats:
+    """The logarithmic price moves of all half sessions x symbols.
+
+    Where a symbol has no price it moves as the others do on average: a time without trading would be a safe place. The first
+    session has no close before it.
+    """
+    prices = np.stack([panel.open, panel.close], axis=1).reshape(-1, panel.close.shape[1])
+    steps = np.diff(np.log(prices), axis=0, prepend=np.log(prices[:1]))
+    is_known = np.isfinite(steps)
+    means = np.where(is_known, steps, 0.0).sum(axis=1) / np.maximum(is_known.sum(axis=1), 1)
+    return np.where(is_known, steps, means[:, None])

@@ -1,0 +1,136 @@
+"""Whether trades are better than at random times, against a plain loop, and where the market itself rises."""
+
+from collections.abc import Sequence
+from datetime import date
+from random import Random
+
+import numpy as np
+import pytest
+
+from closebell.backtest.random_timing import RandomTiming, random_timing
+from closebell.backtest.records import ClosedBy, TradeRow
+from closebell.backtest.summary import Floats
+from closebell.model.panel import BarPanel
+from tests.unit.backtest.sample_records import trade_of
+
+SEED = 7
+STEP_FRAC = 0.01
+
+
+def panel_of(closes: Floats, opens: Floats | None = None) -> BarPanel:
+    days = np.datetime64("2020-01-01") + np.arange(len(closes))
+    opened = np.vstack([closes[:1], closes[:-1]]) if opens is None else opens
+    return BarPanel(days, tuple(f"S{column}" for column in range(closes.shape[1])), opened, closes, closes, closes, closes)
+
+
+def p_value(trades: Sequence[TradeRow], panel: BarPanel) -> float:
+    found = random_timing(trades, panel, SEED)
+    assert found is not None
+    return found.p_frac
+
+
+def random_panel(seed: int, sessions_count: int, symbols_count: int, drift_frac: float = 0.0) -> BarPanel:
+    steps = np.random.default_rng(seed).normal(drift_frac, STEP_FRAC, (2 * sessions_count, symbols_count))
+    points = 100.0 * np.exp(np.cumsum(steps, axis=0))
+    return panel_of(points[1::2], points[::2])
+
+
+def bought(panel: BarPanel, symbol: str, opened: int, closed: int, closed_by: ClosedBy = ClosedBy.SIGNAL) -> TradeRow:
+    """Ten shares at the open of a row, sold at the open of another, or at its close where a stop or a target sold."""
+    column = panel.symbols.index(symbol)
+    left = panel.open if closed_by is ClosedBy.SIGNAL else panel.close
+    gain = 1000.0 * (left[closed, column] / panel.open[opened, column] - 1.0)
+    days: list[date] = panel.sessions.astype(object).tolist()
+    return trade_of(f"{gain - 6.5:.9f}", symbol=symbol, closed_by=closed_by)._replace(
+        opened_session=days[opened], closed_session=days[closed]
+    )
+
+
+def random_trades(panel: BarPanel, seed: int, count: int) -> list[TradeRow]:
+    draw = np.random.default_rng(seed)
+    starts = draw.integers(0, len(panel.sessions) - 6, count)
+    return [bought(panel, f"S{draw.integers(len(panel.symbols))}", int(row), int(row) + 5) for row in starts]
+
+
+def reordered(sessions_count: int, block_sessions: float, draw: Random) -> list[int]:
+    """Sessions in another order: begun anywhere, cut by chance after any of them, the pieces shuffled."""
+    start = draw.randrange(sessions_count)
+    pieces = [[start]]
+    for row in [*range(start + 1, sessions_count), *range(start)]:
+        pieces.append([row]) if draw.random() < 1 / block_sessions else pieces[-1].append(row)
+    draw.shuffle(pieces)
+    return [row for piece in pieces for row in piece]
+
+
+def gain_usd(panel: BarPanel, trade: TradeRow, order: list[int], symbol: str) -> float:
+    """What the trade would have gained in sessions of another order and on another symbol, price by price."""
+    days, column = panel.sessions.astype(object).tolist(), panel.symbols.index(symbol)
+    worth, held = 1000.0, order[days.index(trade.opened_session) : days.index(trade.closed_session) + 1]
+    for place, row in enumerate(held):
+        if place and row:
+            worth *= panel.open[row, column] / panel.close[row - 1, column]
+        if place < len(held) - 1 or trade.closed_by is not ClosedBy.SIGNAL:
+            worth *= panel.close[row, column] / panel.open[row, column]
+    return worth - 1000.0
+
+
+@pytest.mark.parametrize("closed_by", [ClosedBy.SIGNAL, ClosedBy.STOP])
+def test_the_draws_come_to_what_a_plain_loop_over_prices_comes_to(closed_by: ClosedBy) -> None:
+    panel, draw = random_panel(4, 30, 3), Random(SEED)
+    trades = [bought(panel, symbol, row, row + 5, closed_by) for symbol, row in (("S0", 1), ("S1", 3), ("S0", 16), ("S2", 20))]
+    earned, reached = sum(float(trade.gross_pnl_usd) for trade in trades), []
+    for _ in range(4000):
+        order, symbols = reordered(30, 10, draw), draw.sample(panel.symbols, 3)
+        reached.append(earned <= sum(
+            gain_usd(panel, trade, order, symbols[panel.symbols.index(trade.symbol)]) for trade in trades
+        ))
+    assert 0.1 < np.mean(reached) < 0.9, "the case can tell"
+    assert p_value(trades, panel) == pytest.approx(np.mean(reached), abs=0.05)
+
+
+def test_where_everything_rises_trades_without_reason_are_no_skill() -> None:
+    found = []
+    for seed in range(40):
+        panel = random_panel(seed, 250, 5, drift_frac=0.002)
+        trades = random_trades(panel, seed, 60)
+        assert sum(trade.pnl_usd for trade in trades) > 0, "they earn, because everything does"
+        found.append(p_value(trades, panel))
+    assert np.mean(found) == pytest.approx(0.5, abs=0.12)
+    assert np.mean(np.array(found) <= 0.05) <= 0.1
+
+
+def test_who_buys_before_rises_is_better_than_at_any_other_time() -> None:
+    panel = random_panel(2, 250, 5)
+    rises = np.argsort((panel.close - panel.open).max(axis=1))[-40:]
+    trades = [bought(panel, f"S{(panel.close - panel.open)[row].argmax()}", row, row, ClosedBy.STOP) for row in rises.tolist()]
+    assert p_value(trades, panel) == pytest.approx(1 / 10_001)
+
+
+def test_who_knows_the_day_on_which_everything_rises_is_no_noise() -> None:
+    """Trades that are moved as they stand would fall on the same weekday in every fifth draw."""
+    panel = random_panel(5, 250, 5)
+    rise = np.where(np.arange(250) % 5 == 4, 1.01, 1.0)[:, None]
+    risen = panel_of(panel.close * np.cumprod(rise, axis=0), panel.open * np.cumprod(rise, axis=0) / rise)
+    trades = [bought(risen, f"S{row % 4}", row, row, ClosedBy.STOP) for row in range(4, 250, 5)]
+    assert p_value(trades, risen) < 0.01
+
+
+def test_a_time_without_bars_is_no_safe_place() -> None:
+    """Nine of ten symbols are listed late: before that, a trade earns there what the others earn."""
+    steady = np.repeat(100.0 * 1.01 ** np.arange(100.0)[:, None], 10, axis=1)
+    closes = steady.copy()
+    closes[:80, 1:] = np.nan
+    panel = panel_of(closes)
+    trades = [bought(panel, "S0", row, row + 5) for row in range(2, 90, 8)]
+    assert p_value(trades, panel) > 0.05
+
+
+@pytest.mark.parametrize("trades", [(), []])
+def test_without_trades_nothing_can_be_told(trades: Sequence[TradeRow]) -> None:
+    assert random_timing(trades, random_panel(3, 20, 2), SEED) is None
+
+
+def test_the_best_of_several_tries_needs_to_be_better() -> None:
+    draws, alone = np.random.default_rng(SEED).uniform(size=(200_000, 4)).min(axis=1), RandomTiming(10.0, 5.0, 0.03)
+    assert alone.among(4).p_frac == pytest.approx(np.mean(draws <= 0.03), abs=0.002)
+    assert alone.among(1).p_frac == pytest.approx(0.03)
