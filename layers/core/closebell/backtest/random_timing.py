@@ -66,8 +66,8 @@ def random_timing(trades: Sequence[TradeRow], panel: BarPanel, seed: int) -> Ran
         return None
     held, steps, generator = _held(trades, panel), _log_steps(panel), np.random.default_rng(seed)
     block_sessions = max(BLOCK_SESSIONS_MIN, BLOCK_HOLDS * float(np.mean([trade.held_sessions for trade in trades])))
-    earned_usd, reordered_usd = sum(float(trade.gross_pnl_usd) for trade in trades), list[float]()
-    reached_count = 0
+    earned_usd = float(sum(trade.gross_pnl_usd for trade in trades))
+    reordered_usd, reached_count = list[float](), 0
     while len(reordered_usd) < (DRAWS_COUNT if reached_count >= REACHED_COUNT_ENOUGH else DRAWS_COUNT_MAX):
         order, named = _reordered(sessions_count, block_sessions, generator), generator.permutation(symbols_count)[held.columns]
         moves = steps[2 * order[held.halves // 2] + held.halves % 2, named[held.trips]]

@@ -4,6 +4,7 @@ Red refuses. Amber is what an owner should know: it stands where an honest strat
 """
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -12,10 +13,11 @@ import numpy as np
 from closebell.backtest.bias_checks import LOOKAHEAD_CHECKS, lookahead_findings
 from closebell.backtest.bias_panels import sessions_for, synthetic_panels
 from closebell.backtest.bias_subjects import SCORE_DECIMALS, strategy_subject
-from closebell.backtest.validation import Validation
+from closebell.backtest.validation import LuckMeasures, Validation
 from closebell.backtest.validation_folder import configuration_sha256
 from closebell.backtest.validation_statistics import break_even_win_rate_frac, sharpe_or_zero, total_return_frac
 from closebell.model.errors import ConfigurationError
+from closebell.reports.formatting import usd
 from closebell.strategies import Strategy
 
 DEFLATED_SHARPE_FRAC_MIN = 0.95
@@ -98,13 +100,19 @@ def _luck(found: Validation) -> Iterator[VerdictFlag]:
         "any trial better than cash: SPA p-value", luck.superior_p_frac, SUPERIOR_P_FRAC_MAX,
         note=f"trials of this run: {len(found.trials)}",
     )
+    p_frac = luck.random_timing.p_frac if luck.random_timing else None
+    yield _at_most("better than at random times: p-value", p_frac, RANDOM_TIMING_P_FRAC_MAX, note=_timing_note(luck))
+
+
+def _timing_note(luck: LuckMeasures) -> str:
     timing = luck.random_timing
-    yield _at_most(
-        "better than at random times: p-value", timing.p_frac if timing else None, RANDOM_TIMING_P_FRAC_MAX,
-        note=f"${timing.earned_usd:,.0f} before costs; the same trades, as if at other times and of other symbols: "
-             f"${timing.reordered_median_usd:,.0f} in the median; configurations judged here: {luck.judged_ever_count}"
-             if timing else "no trades",
-    )  # fmt: skip
+    if timing is None:
+        return "no trades"
+    earned, elsewhere = (usd(Decimal(f"{amount}"), 0) for amount in (timing.earned_usd, timing.reordered_median_usd))
+    return (
+        f"{earned} before costs; the same trades as if at other times and of other symbols: {elsewhere} in the median; "
+        f"configurations judged here: {luck.judged_ever_count}"
+    )
 
 
 def _results(found: Validation) -> Iterator[VerdictFlag]:
