@@ -7,8 +7,10 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -18,11 +20,16 @@ from typer.testing import CliRunner
 
 from closebell.cli import app
 from infra.local.session_report import Summary
-from tests.end_to_end.local_stack import alive, descendants, eventually
+from tests.end_to_end.local_stack import GONE_S, alive, descendants, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 480
 pytestmark = pytest.mark.timeout(600)  # a busy machine is slow, and a kill costs a cold start
+LIVES_FRAC = (0.04, 0.12)
+"""How long functions are left alone between two kills, in parts of the time that an undisturbed run takes: on a slow machine a
+cold start is slow too, and a function that is killed more often than it can start gets nowhere."""
+KILLS_COUNT_MAX = 30
+"""Then the run is left alone, for the machine may have become slower since."""
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +38,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("demo")
 
 
-def demo(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+@contextmanager
+def demo(folder: Path, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
+    """A run of the demo. It is over when the block is: a test that fails leaves no process to the next one."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ALPACA_", "APCA_", "AWS_"))}
     paths = os.pathsep.join((str(ROOT), str(ROOT / "layers" / "core")))
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "infra.local.demo", "--folder", str(folder), *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env={**environment, "PYTHONPATH": paths},
-    )
+    ) as run:
+        try:
+            yield run
+        finally:
+            run.kill()
 
 
-def finish(run: "subprocess.Popen[str]") -> str:
-    """Its output, once it has ended well."""
-    output, _ = run.communicate(timeout=TIMEOUT_S)
+def whole_demo(folder: Path, *arguments: str) -> str:
+    """The output of a run that is left alone and ends well."""
+    with demo(folder, *arguments) as run:
+        output, _ = run.communicate(timeout=TIMEOUT_S)
     assert run.returncode == 0, output
     return output
 
@@ -55,6 +69,7 @@ class FirstRun(NamedTuple):
     """What the first run said and left, read before any other test goes on with its state."""
 
     output: str
+    took_s: float
     summary: Summary
     ledger: list[dict[str, str]]
     decisions: dict[str, Any]
@@ -64,10 +79,12 @@ class FirstRun(NamedTuple):
 
 @pytest.fixture(scope="module")
 def first_run(folder: Path) -> FirstRun:
-    output = finish(demo(folder, "--sessions", "2"))
+    began_s = time.monotonic()
+    output = whole_demo(folder, "--sessions", "2")
     left = folder / "demo"
     return FirstRun(
         output=output,
+        took_s=time.monotonic() - began_s,
         summary=summary(folder),
         ledger=list(csv.DictReader((left / "ledger.csv").read_text().splitlines())),
         decisions=json.loads((left / "decisions" / "us_equity" / "2018-10-02.json").read_text()),
@@ -117,15 +134,15 @@ def test_a_kill_in_the_middle_leaves_no_process_and_the_next_run_goes_on(first_r
     before = summary(folder)
     progress = folder / "real" / "progress.json"
     started_at = progress.read_text()
-    run = demo(folder, "--sessions", "1")
-    moved = eventually(lambda: progress.read_text() != started_at or run.poll() is not None, TIMEOUT_S)
-    below = descendants(run.pid)
-    run.send_signal(signal.SIGKILL)
-    run.communicate()
+    with demo(folder, "--sessions", "1") as run:
+        moved = eventually(lambda: progress.read_text() != started_at or run.poll() is not None, TIMEOUT_S)
+        below = descendants(run.pid)
+        run.send_signal(signal.SIGKILL)
+        run.communicate()
     assert moved
     assert below
-    assert eventually(lambda: not alive(below), 10.0)
-    output = finish(demo(folder, "--sessions", "1"))
+    assert eventually(lambda: not alive(below), GONE_S)
+    output = whole_demo(folder, "--sessions", "1")
     after = summary(folder)
     assert after.sessions == before.sessions + 1
     assert (after.errors, after.breaks, after.duplicate_orders) == (before.errors, 0, 0), output
@@ -133,15 +150,13 @@ def test_a_kill_in_the_middle_leaves_no_process_and_the_next_run_goes_on(first_r
 
 def test_functions_killed_at_random_moments_leave_the_same_books(first_run: FirstRun, tmp_path: Path) -> None:
     """Lambda's process for some function ends again and again, wherever it is; the run is repeated as the template says."""
-    draw = Random(1)
-    run = demo(tmp_path, "--sessions", "2")
-    killed = 0
-    with ThreadPoolExecutor(1) as reader:
+    draw, killed = Random(1), 0
+    with demo(tmp_path, "--sessions", "2") as run, ThreadPoolExecutor(1) as reader:
         output = reader.submit(run.communicate, timeout=TIMEOUT_S)
         while not output.done():
-            eventually(output.done, draw.uniform(1.0, 3.0))
+            eventually(output.done, first_run.took_s * draw.uniform(*LIVES_FRAC))
             functions = [pid for pid in sorted(descendants(run.pid)) if is_function(pid)]
-            if functions:
+            if functions and killed < KILLS_COUNT_MAX:
                 with suppress(ProcessLookupError):
                     os.kill(draw.choice(functions), signal.SIGKILL)
                     killed += 1
@@ -165,21 +180,20 @@ def is_function(pid: int) -> bool:
 def test_ctrl_c_stops_in_order_and_says_how_to_go_on(first_run: FirstRun, folder: Path) -> None:
     progress = folder / "real" / "progress.json"
     before = progress.read_text()
-    run = demo(folder, "--sessions", "1")
-    assert eventually(lambda: progress.read_text() != before, TIMEOUT_S)
-    run.send_signal(signal.SIGINT)
-    output, _ = run.communicate(timeout=60)
+    with demo(folder, "--sessions", "1") as run:
+        assert eventually(lambda: progress.read_text() != before, TIMEOUT_S)
+        run.send_signal(signal.SIGINT)
+        output, _ = run.communicate(timeout=TIMEOUT_S)
     assert run.returncode == 130
     assert "`make demo` goes on from here" in output
 
 
 def test_a_second_demo_of_the_same_market_is_refused_while_one_runs(first_run: FirstRun, folder: Path) -> None:
-    run = demo(folder, "--sessions", "1")
-    try:
-        assert run.stdout is not None
-        assert run.stdout.readline().startswith("closebell on real")
-        output, _ = demo(folder, "--sessions", "1").communicate(timeout=60)
-        assert "Another demo" in output
-    finally:
-        run.send_signal(signal.SIGINT)
-        run.communicate(timeout=60)
+    with demo(folder, "--sessions", "1") as first:
+        assert first.stdout is not None
+        assert first.stdout.readline().startswith("closebell on real")
+        with demo(folder, "--sessions", "1") as second:
+            output, _ = second.communicate(timeout=TIMEOUT_S)
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=TIMEOUT_S)
+    assert "Another demo" in output
