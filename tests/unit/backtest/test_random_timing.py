@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 from random import Random
 
 import numpy as np
@@ -33,6 +34,19 @@ def random_panel(seed: int, sessions_count: int, symbols_count: int, drift_frac:
     steps = np.random.default_rng(seed).normal(drift_frac, STEP_FRAC, (2 * sessions_count, symbols_count))
     points = 100.0 * np.exp(np.cumsum(steps, axis=0))
     return panel_of(points[1::2], points[::2])
+
+
+def spells_panel() -> BarPanel:
+    """Sixty sessions of symbols each wilder than the next; every spell of six sessions has a drift; up by day, down by night."""
+    drifts = np.repeat(np.random.default_rng(SEED).normal(0.0, STEP_FRAC, (10, 3)) * [2.0, 1.0, 0.5], 12, axis=0)
+    points = 100.0 * np.exp(np.cumsum(drifts + np.tile([[-STEP_FRAC], [STEP_FRAC]], (60, 1)), axis=0))
+    return panel_of(points[1::2], points[::2])
+
+
+def scaled(trade: TradeRow, factor: float) -> TradeRow:
+    """So many times as many shares."""
+    ratio = Decimal(f"{factor}")
+    return trade._replace(quantity_shares=trade.quantity_shares * ratio, gross_pnl_usd=trade.gross_pnl_usd * ratio)
 
 
 def bought(panel: BarPanel, symbol: str, opened: int, closed: int, closed_by: ClosedBy = ClosedBy.SIGNAL) -> TradeRow:
@@ -76,16 +90,20 @@ def gain_usd(panel: BarPanel, trade: TradeRow, order: list[int], symbol: str) ->
 
 @pytest.mark.parametrize("closed_by", [ClosedBy.SIGNAL, ClosedBy.STOP])
 def test_the_draws_come_to_what_a_plain_loop_over_prices_comes_to(closed_by: ClosedBy) -> None:
-    panel, draw = random_panel(4, 30, 3), Random(SEED)
-    trades = [bought(panel, symbol, row, row + 5, closed_by) for symbol, row in (("S0", 1), ("S1", 3), ("S0", 16), ("S2", 20))]
-    earned, reached = sum(float(trade.gross_pnl_usd) for trade in trades), []
+    """In a market of spells, as it rises by day and falls by night: halves and the length of blocks make a difference."""
+    panel, draw = spells_panel(), Random(SEED)
+    places = (("S0", 27, 9.0), ("S1", 3, 1.0), ("S0", 8, 1.0), ("S2", 18, 4.0))
+    trades = [scaled(bought(panel, symbol, row, row + 5, closed_by), factor) for symbol, row, factor in places]
+    earned, elsewhere = sum(float(trade.gross_pnl_usd) for trade in trades), []
     for _ in range(4000):
-        order, symbols = reordered(30, 10, draw), draw.sample(panel.symbols, 3)
-        reached.append(earned <= sum(
-            gain_usd(panel, trade, order, symbols[panel.symbols.index(trade.symbol)]) for trade in trades
-        ))
-    assert 0.1 < np.mean(reached) < 0.9, "the case can tell"
-    assert p_value(trades, panel) == pytest.approx(np.mean(reached), abs=0.05)
+        order, symbols = reordered(60, 10, draw), draw.sample(panel.symbols, 3)
+        gains = [gain_usd(panel, trade, order, symbols[panel.symbols.index(trade.symbol)]) for trade in trades]
+        elsewhere.append(sum(factor * gain for (_, _, factor), gain in zip(places, gains, strict=True)))
+    found = random_timing(trades, panel, SEED)
+    assert found is not None
+    assert 0.02 < found.p_frac < 0.3, "the case can tell"
+    assert found.p_frac == pytest.approx(np.mean(np.array(elsewhere) >= earned), abs=0.03)
+    assert found.reordered_median_usd == pytest.approx(np.median(elsewhere), abs=0.1 * float(np.std(elsewhere)))
 
 
 def test_where_everything_rises_trades_without_reason_are_no_skill() -> None:
@@ -113,6 +131,20 @@ def test_who_knows_the_day_on_which_everything_rises_is_no_noise() -> None:
     risen = panel_of(panel.close * np.cumprod(rise, axis=0), panel.open * np.cumprod(rise, axis=0) / rise)
     trades = [bought(risen, f"S{row % 4}", row, row, ClosedBy.STOP) for row in range(4, 250, 5)]
     assert p_value(trades, risen) < 0.01
+
+
+def test_who_holds_everything_all_the_time_has_no_timing_to_show() -> None:
+    risen = random_panel(6, 250, 5, drift_frac=0.002)
+    trades = [bought(risen, symbol, 0, 249) for symbol in risen.symbols]
+    assert sum(trade.pnl_usd for trade in trades) > 0
+    assert p_value(trades, risen) > 0.05
+
+
+def test_where_every_session_rises_alike_no_time_is_better_than_another() -> None:
+    """Sums of logarithms come to slightly different gains in every order: they are equal all the same."""
+    closes = np.repeat(100.0 * 1.01 ** np.arange(100.0)[:, None], 3, axis=1)
+    steady = panel_of(closes, closes / 1.01)
+    assert p_value([bought(steady, "S1", row, row + 5) for row in range(1, 90, 8)], steady) == pytest.approx(1.0)
 
 
 def test_a_time_without_bars_is_no_safe_place() -> None:

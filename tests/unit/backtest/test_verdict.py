@@ -98,7 +98,7 @@ def test_an_ensemble_below_the_best_single_is_red_and_amber_when_near(step_frac:
         ({"overfitting": Overfitting(0.6, 0.01, 3)}, "overfitted: PBO", Colour.AMBER),
         ({"overfitting": None}, "overfitted: PBO", Colour.RED),
         ({"superior_p_frac": 0.2}, "any trial better than cash: SPA p-value", Colour.RED),
-        ({"random_timing": TIMED._replace(p_frac=0.06)}, "better than at random times: p-value", Colour.RED),
+        ({"random_timing": TIMED._replace(p_frac=0.011)}, "better than at random times: p-value", Colour.RED),
         ({"random_timing": None}, "better than at random times: p-value", Colour.RED),
         ({"bootstrapped_drawdowns_frac": np.array([0.4])}, "drawdown, bootstrapped, 95th percentile", Colour.AMBER),
         ({"reordered_drawdowns_frac": np.array([0.4])}, "drawdown, trades reordered, 95th percentile", Colour.AMBER),

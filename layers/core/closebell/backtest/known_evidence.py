@@ -9,7 +9,7 @@ the next one, with the sessions before that the desk looks back on.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -59,7 +59,7 @@ class KnownEvidence:
         if universe.isdisjoint(market.panel.symbols):
             raise DataError(f"the bars have none of the {len(universe)} symbols of the configuration, such as {min(universe)}")
         self._raw = _columns(market.panel, asked)
-        self._splits = _split_ratios(market, asked)
+        self._splits = {symbol: found for symbol, found in market.split_ratios.items() if symbol in asked}
         self._eras = [date.min, *sorted({day for found in self._splits.values() for day in found}), date.max]
         self._minimum_sessions = sessions_needed(parameters.strategies)
         self._volatility = _series_of(market.volatility_index()) if traded is Market.US_EQUITY else None
@@ -187,14 +187,8 @@ def universe_panel(market: BarMarket, parameters: ParameterSet, first: date, las
     """The sessions `first`..`last` of those symbols that a configuration trades and the market has, as adjusted at the end."""
     traded = traded_instruments(parameters, market.asset_class)
     symbols = tuple(instrument.symbol for instrument in traded if instrument.symbol in market.panel.symbols)
-    adjusted = _adjusted(market.panel.columns(symbols).through(last), _split_ratios(market, symbols), last)
+    adjusted = _adjusted(market.panel.columns(symbols).through(last), market.split_ratios, last)
     return adjusted.rows(slice(int(np.searchsorted(adjusted.sessions, np.datetime64(first))), None))
-
-
-def _split_ratios(market: BarMarket, symbols: Sequence[str]) -> dict[str, dict[date, float]]:
-    """Symbol -> ex-date -> ratio, of the symbols that were split."""
-    splits = {symbol: {split.ex_session: float(split.ratio) for split in market.splits(symbol)} for symbol in symbols}
-    return {symbol: found for symbol, found in splits.items() if found}
 
 
 def _adjusted(raw: BarPanel, splits: Mapping[str, Mapping[date, float]], as_of: date) -> BarPanel:

@@ -3,10 +3,10 @@
 Who only buys earns what the market earns, and in years in which prices rise whatever is bought looks like skill, with a Sharpe
 ratio to show. Here the round trips stay as they are, and the market's sessions are put into another order, in blocks, with other
 names on the symbols: as many positions at once, as long, for as much money, on the same price moves. What is lost is the reason
-why then and there. Trades without a reason earn as much in such a market as in the real one.
+why then and there. Trades without a reason earn as much in such a market, on average, as in the real one.
 
-After Aronson, Evidence-Based Technical Analysis, Wiley 2006, chapter 5: a rule's positions, permuted against the market; here in
-blocks, since rises and unrest come in spells.
+After Aronson, Evidence-Based Technical Analysis, Wiley 2006: a rule's positions, permuted against the market; here in blocks,
+since rises and unrest come in spells.
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,8 @@ BLOCK_SESSIONS_MIN, BLOCK_HOLDS = 5, 2
 DRAWS_COUNT_MAX, REACHED_COUNT_ENOUGH = 10_000, 20
 """More are drawn while fewer markets than enough let the trades earn as much (Besag and Clifford, Biometrika 78, 1991): the
 smaller a p-value is, the more exactly it has to be known."""
+TIE_FRAC = 1e-9
+"""Gains that differ by less, of what was paid, are equal: where every session moves alike no order is better than another."""
 _AT_THE_OPEN = {ClosedBy.SIGNAL, ClosedBy.TIME_STOP, ClosedBy.RISK}
 """What is sold by an order of the morning; everything else is counted to the close of its session."""
 
@@ -61,29 +63,27 @@ def random_timing(trades: Sequence[TradeRow], panel: BarPanel, seed: int) -> Ran
 
     `panel` is of the universe and of the sessions that were traded, adjusted for splits.
     """
-    sessions_count, symbols_count = panel.close.shape
     if not trades:
         return None
+    sessions_count, symbols_count = panel.close.shape
     held, steps, generator = _held(trades, panel), _log_steps(panel), np.random.default_rng(seed)
     block_sessions = max(BLOCK_SESSIONS_MIN, BLOCK_HOLDS * float(np.mean([trade.held_sessions for trade in trades])))
     earned_usd = float(sum(trade.gross_pnl_usd for trade in trades))
+    enough_usd = earned_usd - TIE_FRAC * float(held.paid_usd.sum())
     reordered_usd, reached_count = list[float](), 0
     while len(reordered_usd) < (DRAWS_COUNT if reached_count >= REACHED_COUNT_ENOUGH else DRAWS_COUNT_MAX):
         order, named = _reordered(sessions_count, block_sessions, generator), generator.permutation(symbols_count)[held.columns]
         moves = steps[2 * order[held.halves // 2] + held.halves % 2, named[held.trips]]
         reordered_usd.append(float(held.paid_usd @ np.expm1(np.bincount(held.trips, moves, minlength=len(trades)))))
-        reached_count += reordered_usd[-1] >= earned_usd
+        reached_count += reordered_usd[-1] >= enough_usd
     return RandomTiming(earned_usd, float(np.median(reordered_usd)), (1 + reached_count) / (1 + len(reordered_usd)))
 
 
 def _held(trades: Sequence[TradeRow], panel: BarPanel) -> _Held:
     column_of = {symbol: column for column, symbol in enumerate(panel.symbols)}
-    opened, closed = (
-        np.searchsorted(panel.sessions, np.array(days, "datetime64[D]"))
-        for days in ([trade.opened_session for trade in trades], [trade.closed_session for trade in trades])
-    )
-    ends = 2 * closed + np.array([1 if trade.closed_by in _AT_THE_OPEN else 2 for trade in trades])
-    halves = [np.arange(begin, end) for begin, end in zip(2 * opened + 1, ends, strict=True)]
+    row_of = {day: row for row, day in enumerate(panel.sessions.astype("datetime64[D]").astype(object).tolist())}
+    ends = [2 * row_of[trade.closed_session] + (1 if trade.closed_by in _AT_THE_OPEN else 2) for trade in trades]
+    halves = [np.arange(2 * row_of[trade.opened_session] + 1, end) for trade, end in zip(trades, ends, strict=True)]
     return _Held(
         columns=np.array([column_of[trade.symbol] for trade in trades]),
         paid_usd=np.array([float(trade.quantity_shares * trade.entry_price_usd) for trade in trades]),

@@ -36,8 +36,7 @@ def put_ground(archive: Archive, ground: SweepGround) -> str:
         "options": {name: f"{value}" for name, value in asdict(ground.options).items()},
         "span": [f"{ground.first}", f"{ground.last}"],
         "spread_frac": f"{market.assets()[0].spread_frac}",
-        "splits": {asset.symbol: {f"{split.ex_session}": float(split.ratio) for split in market.splits(asset.symbol)}
-                   for asset in market.assets() if market.splits(asset.symbol)},
+        "splits": {symbol: {f"{day}": ratio for day, ratio in found.items()} for symbol, found in market.split_ratios.items()},
         "volatility_closes": {f"{day}": f"{close}" for day, close in market.volatility_index().items()},
     }  # fmt: skip
     for name, content in ((_bars(sweep_sha256), market.as_traded.to_npz), (_ground(sweep_sha256), json.dumps(document).encode)):

@@ -179,14 +179,11 @@ def matrix_of(trials: list[TrialResult]) -> Floats:
     return np.column_stack([trial.returns for trial in trials])
 
 
-def _luck(
-    request: ValidationRequest, trials: list[TrialResult], ever: list[TrialLine], days: list[date]
-) -> LuckMeasures:
+def _luck(request: ValidationRequest, trials: list[TrialResult], ever: list[TrialLine], days: list[date]) -> LuckMeasures:
     configured, sharpes = trials[0], np.array([line.sharpe_annual_ratio for line in ever])
     judged_count = sum(line.is_judged for line in ever)
-    timing = random_timing(
-        configured.trades, universe_panel(request.terms.market, request.parameters, days[0], days[-1]), request.seed
-    )
+    traded_panel = universe_panel(request.terms.market, request.parameters, days[0], days[-1])
+    timing = random_timing(configured.trades, traded_panel, request.seed)
     return LuckMeasures(
         trials_ever_count=len(ever),
         judged_ever_count=judged_count,

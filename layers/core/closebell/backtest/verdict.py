@@ -25,7 +25,7 @@ PBO_FRAC_MAX = 0.5
 CHOSEN_LOSS_FRAC_MAX = 0.05
 SUPERIOR_P_FRAC_MAX = 0.05
 RANDOM_TIMING_P_FRAC_MAX = 0.01
-"""Less than elsewhere: where prices rise it is the only question that noise does not answer well."""
+"""Less than elsewhere: where prices rise it is often the only question that noise does not answer well."""
 DRAWDOWN_FRAC_MAX = 0.30
 SHARPE_ANNUAL_MIN = 0.5
 NEIGHBOURS_RATIO_MIN = 0.5

@@ -135,6 +135,12 @@ class BarMarket:
         """The bars that make an equal market: where a session has its close alone, the open is unknown."""
         return replace(self.panel, open=np.where(self._is_close_only, np.nan, self.panel.open))
 
+    @property
+    def split_ratios(self) -> dict[str, dict[date, float]]:
+        """Symbol -> ex-date -> ratio, of the symbols that are split, as an equal market takes them."""
+        splits = {symbol: found for symbol, found in self._splits.items() if found}
+        return {symbol: {split.ex_session: float(split.ratio) for split in found} for symbol, found in splits.items()}
+
     def assets(self) -> tuple[ListedAsset, ...]:
         return tuple(
             ListedAsset(
@@ -240,8 +246,8 @@ class BarMarket:
             panel = BarPanel(panel.sessions, panel.symbols, *(np.where(unknown, np.nan, getattr(panel, name)) for name in FIELDS))
         return BarMarket(
             panel.through(last), self._hours,
-            splits={symbol: {split.ex_session: float(split.ratio) for split in found if split.ex_session <= last}
-                    for symbol, found in self._splits.items()},
+            splits={symbol: {day: ratio for day, ratio in found.items() if day <= last}
+                    for symbol, found in self.split_ratios.items()},
             spread_frac=self._spread_frac if spread_frac is None else spread_frac,
             volatility_closes={day: close for day, close in self._volatility_closes.items() if day <= last},
             label=self.label, asset_class=self.asset_class, account_hours=self._account_hours,
