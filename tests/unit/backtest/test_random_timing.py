@@ -16,6 +16,8 @@ from tests.unit.backtest.sample_records import trade_of
 
 SEED = 7
 STEP_FRAC = 0.01
+OtherMarket = list[tuple[int, dict[str, str]]]
+"""Sessions in another order, as rows, each with what its symbols are called."""
 
 
 def panel_of(closes: Floats, opens: Floats | None = None) -> BarPanel:
@@ -66,21 +68,23 @@ def random_trades(panel: BarPanel, seed: int, count: int) -> list[TradeRow]:
     return [bought(panel, f"S{draw.integers(len(panel.symbols))}", int(row), int(row) + 5) for row in starts]
 
 
-def reordered(sessions_count: int, block_sessions: float, draw: Random) -> list[int]:
-    """Sessions in another order: begun anywhere, cut by chance after any of them, the pieces shuffled."""
+def elsewhere(symbols: Sequence[str], sessions_count: int, block_sessions: float, draw: Random) -> OtherMarket:
+    """A market that begins anywhere and is cut by chance after any session, the pieces shuffled, other names in each piece."""
     start = draw.randrange(sessions_count)
     pieces = [[start]]
     for row in [*range(start + 1, sessions_count), *range(start)]:
         pieces.append([row]) if draw.random() < 1 / block_sessions else pieces[-1].append(row)
     draw.shuffle(pieces)
-    return [row for piece in pieces for row in piece]
+    named = [dict(zip(symbols, draw.sample(symbols, len(symbols)), strict=True)) for _ in pieces]
+    return [(row, names) for piece, names in zip(pieces, named, strict=True) for row in piece]
 
 
-def gain_usd(panel: BarPanel, trade: TradeRow, order: list[int], symbol: str) -> float:
-    """What the trade would have gained in sessions of another order and on another symbol, price by price."""
-    days, column = panel.sessions.astype(object).tolist(), panel.symbols.index(symbol)
-    worth, held = 1000.0, order[days.index(trade.opened_session) : days.index(trade.closed_session) + 1]
-    for place, row in enumerate(held):
+def gain_usd(panel: BarPanel, trade: TradeRow, market: OtherMarket) -> float:
+    """What a thousand dollars in the trade would have gained in another market, price by price."""
+    days = panel.sessions.astype(object).tolist()
+    worth, held = 1000.0, market[days.index(trade.opened_session) : days.index(trade.closed_session) + 1]
+    for place, (row, names) in enumerate(held):
+        column = panel.symbols.index(names[trade.symbol])
         if place and row:
             worth *= panel.open[row, column] / panel.close[row - 1, column]
         if place < len(held) - 1 or trade.closed_by is not ClosedBy.SIGNAL:
@@ -94,16 +98,16 @@ def test_the_draws_come_to_what_a_plain_loop_over_prices_comes_to(closed_by: Clo
     panel, draw = spells_panel(), Random(SEED)
     places = (("S0", 27, 9.0), ("S1", 3, 1.0), ("S0", 8, 1.0), ("S2", 18, 4.0))
     trades = [scaled(bought(panel, symbol, row, row + 5, closed_by), factor) for symbol, row, factor in places]
-    earned, elsewhere = sum(float(trade.gross_pnl_usd) for trade in trades), []
+    earned, reordered = sum(float(trade.gross_pnl_usd) for trade in trades), []
     for _ in range(4000):
-        order, symbols = reordered(60, 10, draw), draw.sample(panel.symbols, 3)
-        gains = [gain_usd(panel, trade, order, symbols[panel.symbols.index(trade.symbol)]) for trade in trades]
-        elsewhere.append(sum(factor * gain for (_, _, factor), gain in zip(places, gains, strict=True)))
+        market = elsewhere(panel.symbols, 60, 10, draw)
+        gains = [gain_usd(panel, trade, market) for trade in trades]
+        reordered.append(sum(factor * gain for (_, _, factor), gain in zip(places, gains, strict=True)))
     found = random_timing(trades, panel, SEED)
     assert found is not None
     assert 0.02 < found.p_frac < 0.3, "the case can tell"
-    assert found.p_frac == pytest.approx(np.mean(np.array(elsewhere) >= earned), abs=0.03)
-    assert found.reordered_median_usd == pytest.approx(np.median(elsewhere), abs=0.1 * float(np.std(elsewhere)))
+    assert found.p_frac == pytest.approx(np.mean(np.array(reordered) >= earned), abs=0.03)
+    assert found.reordered_median_usd == pytest.approx(np.median(reordered), abs=0.1 * float(np.std(reordered)))
 
 
 def test_where_everything_rises_trades_without_reason_are_no_skill() -> None:
@@ -122,6 +126,24 @@ def test_who_buys_before_rises_is_better_than_at_any_other_time() -> None:
     rises = np.argsort((panel.close - panel.open).max(axis=1))[-40:]
     trades = [bought(panel, f"S{(panel.close - panel.open)[row].argmax()}", row, row, ClosedBy.STOP) for row in rises.tolist()]
     assert p_value(trades, panel) == pytest.approx(1 / 10_001)
+
+
+@pytest.mark.parametrize(
+    ("rising_count", "places", "expected"),
+    [
+        pytest.param(2, (("S0", 30), ("S1", 30)), 1 / 6, id="two at once stand for any two"),
+        pytest.param(1, (("S0", 30), ("S0", 200)), 1 / 16, id="far apart one symbol stands for any, and again for any"),
+    ],
+)
+def test_who_buys_what_always_rises_is_as_lucky_as_a_draw_of_symbols(
+    rising_count: int, places: Sequence[tuple[str, int]], expected: float
+) -> None:
+    """Of four symbols some always rise and the others never do: when one buys makes no difference."""
+    rise = np.where(np.arange(4) < rising_count, 1.01, 0.99)
+    closes = 100.0 * rise ** np.arange(250.0)[:, None]
+    panel = panel_of(closes, closes / rise)
+    trades = [bought(panel, symbol, row, row, ClosedBy.STOP) for symbol, row in places]
+    assert p_value(trades, panel) == pytest.approx(expected, abs=0.03)
 
 
 def test_who_knows_the_day_on_which_everything_rises_is_no_noise() -> None:

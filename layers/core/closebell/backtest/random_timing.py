@@ -1,9 +1,10 @@
 """Whether a backtest's trades were better than the same trades in a market that they could not know.
 
 Who only buys earns what the market earns, and in years in which prices rise whatever is bought looks like skill, with a Sharpe
-ratio to show. Here the round trips stay as they are, and the market's sessions are put into another order, in blocks, with other
-names on the symbols: as many positions at once, as long, for as much money, on the same price moves. What is lost is the reason
-why then and there. Trades without a reason earn as much in such a market, on average, as in the real one.
+ratio to show. Here the round trips stay as they are, and the market's sessions are put into another order, in blocks; in each
+block the symbols have other names. So there are as many positions at once, as long, for as much money, on the same price moves.
+What is lost is the reason why then and there. Trades without a reason earn as much in such a market, on average, as in the real
+one.
 
 After Aronson, Evidence-Based Technical Analysis, Wiley 2006: a rule's positions, permuted against the market; here in blocks,
 since rises and unrest come in spells.
@@ -65,15 +66,13 @@ def random_timing(trades: Sequence[TradeRow], panel: BarPanel, seed: int) -> Ran
     """
     if not trades:
         return None
-    sessions_count, symbols_count = panel.close.shape
     held, steps, generator = _held(trades, panel), _log_steps(panel), np.random.default_rng(seed)
     block_sessions = max(BLOCK_SESSIONS_MIN, BLOCK_HOLDS * float(np.mean([trade.held_sessions for trade in trades])))
     earned_usd = float(sum(trade.gross_pnl_usd for trade in trades))
     enough_usd = earned_usd - TIE_FRAC * float(held.paid_usd.sum())
     reordered_usd, reached_count = list[float](), 0
     while len(reordered_usd) < (DRAWS_COUNT if reached_count >= REACHED_COUNT_ENOUGH else DRAWS_COUNT_MAX):
-        order, named = _reordered(sessions_count, block_sessions, generator), generator.permutation(symbols_count)[held.columns]
-        moves = steps[2 * order[held.halves // 2] + held.halves % 2, named[held.trips]]
+        moves = steps[_elsewhere(held, panel.close.shape, block_sessions, generator)]
         reordered_usd.append(float(held.paid_usd @ np.expm1(np.bincount(held.trips, moves, minlength=len(trades)))))
         reached_count += reordered_usd[-1] >= enough_usd
     return RandomTiming(earned_usd, float(np.median(reordered_usd)), (1 + reached_count) / (1 + len(reordered_usd)))
@@ -92,12 +91,22 @@ def _held(trades: Sequence[TradeRow], panel: BarPanel) -> _Held:
     )
 
 
-def _reordered(sessions_count: int, block_sessions: float, generator: np.random.Generator) -> Places:
-    """The sessions in blocks of geometric length that are put one after the other by chance; it begins anywhere."""
-    order = np.roll(np.arange(sessions_count), generator.integers(sessions_count))
-    cuts = np.flatnonzero(generator.random(sessions_count - 1) < 1.0 / block_sessions) + 1
-    blocks = np.split(order, cuts)
-    return np.concatenate([blocks[place] for place in generator.permutation(len(blocks))])
+def _elsewhere(
+    held: _Held, shape: tuple[int, ...], block_sessions: float, generator: np.random.Generator
+) -> tuple[Places, Places]:
+    """What stands for each half session that is held: its place in the steps and its column.
+
+    The sessions are cut into blocks of geometric length that are put one after the other by chance; it begins anywhere. The names
+    are written around a ring by chance, and for each block it is turned.
+    """
+    sessions_count, symbols_count = shape
+    begun = np.roll(np.arange(sessions_count), generator.integers(sessions_count))
+    blocks = np.split(begun, np.flatnonzero(generator.random(sessions_count - 1) < 1.0 / block_sessions) + 1)
+    shuffled = [blocks[place] for place in generator.permutation(len(blocks))]
+    order, block_of = np.concatenate(shuffled), np.repeat(np.arange(len(blocks)), [len(block) for block in shuffled])
+    ring, turns = generator.permutation(symbols_count), generator.integers(symbols_count, size=len(blocks))
+    places = held.halves // 2
+    return 2 * order[places] + held.halves % 2, ring[(held.columns[held.trips] + turns[block_of[places]]) % symbols_count]
 
 
 def _log_steps(panel: BarPanel) -> Floats:
