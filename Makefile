@@ -42,8 +42,8 @@ demo: setup  ## trade on the local stack: MARKET=real|synthetic, SESSIONS=10, RE
 	@$(BIN)/python -m infra.local.demo $(if $(MARKET),--market $(MARKET)) $(if $(SESSIONS),--sessions $(SESSIONS)) \
 		$(if $(filter-out 0 no false,$(RESET)),--reset)
 
-test: setup browser  ## the whole test suite
-	$(BIN)/python -m pytest
+test: setup browser  ## the whole test suite, on up to four cores
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: setup template-lint  ## ruff, mypy, import contracts, style, template
 	$(BIN)/ruff check $(SOURCES)

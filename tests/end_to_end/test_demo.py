@@ -23,8 +23,8 @@ from infra.local.session_report import Summary
 from tests.end_to_end.local_stack import GONE_S, alive, descendants, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 480
-pytestmark = pytest.mark.timeout(600)  # a busy machine is slow, and a kill costs a cold start
+TIMEOUT_S = 900
+pytestmark = pytest.mark.timeout(1000)  # a busy machine is slow, and a kill costs a cold start
 LIVES_FRAC = (0.04, 0.12)
 """How long functions are left alone between two kills, in parts of the time that an undisturbed run takes: on a slow machine a
 cold start is slow too, and a function that is killed more often than it can start gets nowhere."""

@@ -21,6 +21,7 @@ from infra.local.demo_desk import STACK, DemoDesk, open_desk
 from infra.local.scenario import NEW_YORK, SCENARIOS, ends_at
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.timeout(1000)  # the first test of the module waits for a whole session
 MONDAY, TUESDAY = date(2018, 10, 1), date(2018, 10, 2)
 LOST_AT = datetime.combine(MONDAY, time(16, 15), NEW_YORK)  # the session is booked, the evening's decisions are still to come
 

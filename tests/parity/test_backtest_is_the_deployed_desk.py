@@ -16,6 +16,7 @@ from tests.parity.invented_days import InventedCoinDays, InventedDays, invented_
 MONTH_OPENS_AFTER, MONTH_SESSIONS_COUNT = date(2023, 11, 13), 21
 DEMO_SESSIONS_COUNT = 10
 COINS_OPEN_AFTER, COIN_SESSIONS_COUNT = date(2024, 5, 15), 11
+pytestmark = pytest.mark.timeout(1800)  # a slow and busy machine was seen to take a quarter of an hour for the month
 RULES = ("stop", "target", "time_stop", "signal")
 
 
@@ -35,7 +36,6 @@ def rules_of(written: Written) -> set[str]:
     return {rule for line in written.lines["TRADE"] for rule in RULES if f'"{rule}"' in line}
 
 
-@pytest.mark.timeout(400)
 def test_the_demos_sessions(tmp_path: Path) -> None:
     scenario = SCENARIOS["real"]
     demo = demo_market(ExchangeCalendar())
@@ -46,7 +46,6 @@ def test_the_demos_sessions(tmp_path: Path) -> None:
     assert len(here.lines["TRADE"]) > 5
 
 
-@pytest.mark.timeout(900)
 def test_a_month_of_the_synthetic_market(tmp_path: Path) -> None:
     scenario = Scenario(
         name=f"{InventedDays.__module__}:{InventedDays.__name__}", told="invented days", opening=MONTH_OPENS_AFTER,
@@ -59,7 +58,6 @@ def test_a_month_of_the_synthetic_market(tmp_path: Path) -> None:
     assert {"stop", "target", "time_stop"} <= rules_of(here)
 
 
-@pytest.mark.timeout(600)
 def test_coins_on_days_of_the_synthetic_market(tmp_path: Path) -> None:
     scenario = Scenario(
         name=f"{InventedCoinDays.__module__}:{InventedCoinDays.__name__}", told="invented coins", opening=COINS_OPEN_AFTER,
