@@ -23,7 +23,7 @@ from infra.local.session_report import Summary
 from tests.end_to_end.local_stack import GONE_S, alive, descendants, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 900
+TIMEOUT_S, STOPPED_S = 900, 60
 pytestmark = pytest.mark.timeout(1000)  # a busy machine is slow, and a kill costs a cold start
 LIVES_FRAC = (0.04, 0.12)
 """How long functions are left alone between two kills, in parts of the time that an undisturbed run takes: on a slow machine a
@@ -183,7 +183,7 @@ def test_ctrl_c_stops_in_order_and_says_how_to_go_on(first_run: FirstRun, folder
     with demo(folder, "--sessions", "1") as run:
         assert eventually(lambda: progress.read_text() != before, TIMEOUT_S)
         run.send_signal(signal.SIGINT)
-        output, _ = run.communicate(timeout=TIMEOUT_S)
+        output, _ = run.communicate(timeout=STOPPED_S)
     assert run.returncode == 130
     assert "`make demo` goes on from here" in output
 
@@ -193,7 +193,7 @@ def test_a_second_demo_of_the_same_market_is_refused_while_one_runs(first_run: F
         assert first.stdout is not None
         assert first.stdout.readline().startswith("closebell on real")
         with demo(folder, "--sessions", "1") as second:
-            output, _ = second.communicate(timeout=TIMEOUT_S)
+            output, _ = second.communicate(timeout=STOPPED_S)
         first.send_signal(signal.SIGINT)
-        first.communicate(timeout=TIMEOUT_S)
+        first.communicate(timeout=STOPPED_S)
     assert "Another demo" in output
