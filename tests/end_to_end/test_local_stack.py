@@ -13,7 +13,9 @@ from botocore.exceptions import ClientError
 
 from infra.local.aws import LocalAws
 from infra.local.deploy import DeployFailed, Deployment, deploy
-from tests.end_to_end.local_stack import GONE_S, alive, descendants, eventually, python, write_project
+from tests.end_to_end.local_stack import alive, descendants, eventually, python, write_project
+
+GONE_S = 5.0
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def heeds_interrupts() -> Iterator[None]:
 @pytest.mark.usefixtures("heeds_interrupts")
 def test_an_interrupt_ends_every_process_at_once_and_the_folder_goes_on(shares: Path, tmp_path: Path) -> None:
     command = [f"{COMMAND}", *words_for(shares, tmp_path, 2, INTERRUPTS)]
-    interrupted = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    interrupted = subprocess.run(command, capture_output=True, text=True, timeout=90)
     assert interrupted.returncode == INTERRUPTED
     said = interrupted.stderr
     assert said.startswith("closebell: interrupted; the trials that were done are remembered in")

@@ -96,17 +96,17 @@ def gain_usd(panel: BarPanel, trade: TradeRow, market: OtherMarket) -> float:
 def test_the_draws_come_to_what_a_plain_loop_over_prices_comes_to(closed_by: ClosedBy) -> None:
     """In a market of spells, as it rises by day and falls by night: halves and the length of blocks make a difference."""
     panel, draw = spells_panel(), Random(SEED)
-    places = (("S0", 27, 9.0), ("S1", 3, 1.0), ("S0", 8, 1.0), ("S2", 18, 4.0))
+    places = (("S0", 12, 9.0), ("S1", 3, 1.0), ("S0", 8, 1.0), ("S2", 18, 4.0))
     trades = [scaled(bought(panel, symbol, row, row + 5, closed_by), factor) for symbol, row, factor in places]
     earned, reordered = sum(float(trade.gross_pnl_usd) for trade in trades), []
     for _ in range(4000):
         market = elsewhere(panel.symbols, 60, 10, draw)
         gains = [gain_usd(panel, trade, market) for trade in trades]
         reordered.append(sum(factor * gain for (_, _, factor), gain in zip(places, gains, strict=True)))
-    found = random_timing(trades, panel, SEED)
+    reached_frac, found = np.mean(np.array(reordered) >= earned), random_timing(trades, panel, SEED)
     assert found is not None
-    assert 0.02 < found.p_frac < 0.3, "the case can tell"
-    assert found.p_frac == pytest.approx(np.mean(np.array(reordered) >= earned), abs=0.03)
+    assert 0.1 < reached_frac < 0.9, "the case can tell"
+    assert found.p_frac == pytest.approx(reached_frac, abs=0.03)
     assert found.reordered_median_usd == pytest.approx(np.median(reordered), abs=0.1 * float(np.std(reordered)))
 
 

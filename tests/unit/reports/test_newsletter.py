@@ -322,7 +322,7 @@ def test_writing_without_pictures_imports_no_heavy_library() -> None:
         "print(sorted({'alpaca', 'talib', 'pandas', 'scipy', 'matplotlib', 'boto3'} & sys.modules.keys()))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True,
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True,
         env={"PYTHONPATH": ":".join(filter(None, sys.path))},
     )
     assert done.stdout.strip() == "[]"

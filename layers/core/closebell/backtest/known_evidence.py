@@ -125,7 +125,7 @@ class KnownEvidence:
         universe = panel.columns(tuple(instrument.symbol for instrument in parameters.instruments(traded)))
         index = panel.columns((parameters.regime_symbol_of(traded),)).close[:, 0]
         scores, is_usable = self._scored(universe), usable(universe, self._splits, self._minimum_sessions)
-        rows = {day: row for row, day in enumerate(panel.sessions.astype("datetime64[D]").astype(object).tolist())}
+        rows = {day: row for row, day in enumerate(panel.days)}
         coverage_frac = zip(rows, is_usable.mean(axis=1).tolist(), strict=True)
         self._coverage_frac |= {day: share for day, share in coverage_frac if day >= since}
         return _Matrices(

@@ -80,7 +80,7 @@ def random_timing(trades: Sequence[TradeRow], panel: BarPanel, seed: int) -> Ran
 
 def _held(trades: Sequence[TradeRow], panel: BarPanel) -> _Held:
     column_of = {symbol: column for column, symbol in enumerate(panel.symbols)}
-    row_of = {day: row for row, day in enumerate(panel.sessions.astype("datetime64[D]").astype(object).tolist())}
+    row_of = {day: row for row, day in enumerate(panel.days)}
     ends = [2 * row_of[trade.closed_session] + (1 if trade.closed_by in _AT_THE_OPEN else 2) for trade in trades]
     halves = [np.arange(2 * row_of[trade.opened_session] + 1, end) for trade, end in zip(trades, ends, strict=True)]
     return _Held(

@@ -42,7 +42,7 @@ def _without_bars(market: BarMarket, parameters: ParameterSet) -> Iterator[str]:
 
 def _uncovered(evidence: KnownEvidence, first: date, last: date) -> Iterator[str]:
     """Where too little of the universe can be judged the evening before, the desk takes its data for broken and buys nothing."""
-    days: list[date] = evidence.market.panel.sessions.astype("datetime64[D]").astype(object).tolist()
+    days = evidence.market.panel.days
     evenings = [eve for eve, day in pairwise(days) if first <= day <= last]
     least = float(evidence.parameters.limits.universe_coverage_frac_min)
     low_count = sum(evidence.coverage_frac(eve) < least for eve in evenings)

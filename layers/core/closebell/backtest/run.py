@@ -113,7 +113,7 @@ def span_of(market: BarMarket, parameters: ParameterSet, first: date | None, las
 
     Raises ConfigurationError when there are no bars in that span, or too few to decide on.
     """
-    days: list[date] = market.panel.sessions.astype("datetime64[D]").astype(object).tolist()
+    days = market.panel.days
     needed = sessions_needed(parameters.strategies)
     if first is None:
         if len(days) <= needed:

@@ -219,5 +219,4 @@ def _line(terms: TrialTerms, trial: TrialResult, split: DataSplit) -> TrialLine:
 def _days(request: ValidationRequest) -> list[date]:
     market = request.terms.market
     first, last = span_of(market, request.parameters, request.first, request.last)
-    days: list[date] = market.panel.sessions.astype("datetime64[D]").astype(object).tolist()
-    return [day for day in days if first <= day <= last]
+    return [day for day in market.panel.days if first <= day <= last]

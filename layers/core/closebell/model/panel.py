@@ -55,6 +55,12 @@ class BarPanel:
         blank = np.empty((0, len(symbols)))
         return cls(np.empty(0, dtype="datetime64[D]"), symbols, blank, blank, blank, blank, blank)
 
+    @property
+    def days(self) -> list[date]:
+        """The sessions as dates, ascending."""
+        found: list[date] = self.sessions.astype("datetime64[D]").astype(object).tolist()
+        return found
+
     def through(self, session: date) -> "BarPanel":
         """The rows up to and including `session`: what was known at its close."""
         return self.rows(slice(0, int(np.searchsorted(self.sessions, np.datetime64(session), side="right"))))

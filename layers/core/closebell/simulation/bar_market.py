@@ -117,7 +117,7 @@ class BarMarket:
         self._hours, self._account_hours = tuple(hours), tuple(account_hours)
         self._sessions = {Market.US_EQUITY: self._account_hours} | {asset_class: self._hours}
         self._hours_of = {day.session: day for day in self._hours}
-        self._dates: list[date] = panel.sessions.astype("datetime64[D]").astype(object).tolist()
+        self._dates = panel.days
         self._row_of = {day: row for row, day in enumerate(self._dates)}
         missing = [day for day in self._dates if day not in self._hours_of]
         if missing:
