@@ -1,7 +1,7 @@
 """Fills in, positions and trades out: tiny fill series, each with its expected books worked out by hand."""
 
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 import pytest
 from hypothesis import given
@@ -100,6 +100,19 @@ def test_a_split_changes_shares_and_not_cost() -> None:
     assert split is not None
     assert split.quantity_shares == 20
     assert split.average_entry_price_usd * 20 == position.average_entry_price_usd * 10
+
+
+def test_a_split_of_several_lots_leaves_what_the_broker_shows() -> None:
+    """The broker rounds the whole holding: lots rounded one by one were a billionth of a share more or less than that."""
+    for parts in (("20", "20", "9"), ("7", "7", "7"), ("1", "1")):
+        position = opened(*(fill(place, Side.BUY, part, "100") for place, part in enumerate(parts, 1)))
+        held = position.quantity_shares
+        after = (held * D("0.3333333333333333")).quantize(D("1e-9"), ROUND_DOWN)
+        split = book_split(position, after - held).position
+        assert split is not None
+        assert (split.quantity_shares, split.external_shares) == (after, D(0))
+        closed = book_fill(split, fill(9, Side.SELL, f"{after}", "300"))
+        assert (closed.position, closed.trade is not None) == (None, True)
 
 
 def test_a_split_gives_the_owner_what_is_the_owners() -> None:

@@ -104,19 +104,21 @@ def book_split(position: Position, change_shares: Decimal) -> Booking:
     def scaled(shares: Decimal) -> Decimal:
         return (shares * after / before).quantize(SHARE_STEP)
 
-    lots = tuple(
-        lot.model_copy(update={"quantity_shares": scaled(lot.quantity_shares), "price_usd": lot.price_usd * before / after})
-        for lot in position.lots
-        if after and scaled(lot.quantity_shares)
-    )
-    owned = sum((lot.quantity_shares for lot in lots), ZERO)
-    changes = {
-        "lots": lots,
+    lots, counted, owned = [], ZERO, ZERO
+    for lot in position.lots:  # rounded where they add up: rounded one by one, their sum would differ from what the broker shows
+        counted += lot.quantity_shares
+        quantity = scaled(counted) - owned
+        owned += quantity
+        if quantity:
+            changes = {"quantity_shares": quantity, "price_usd": lot.price_usd * before / after}
+            lots.append(lot.model_copy(update=changes))
+    totals = {
+        "lots": tuple(lots),
         "external_shares": after - owned,
         "bought_shares": scaled(position.bought_shares),
         "sold_shares": scaled(position.sold_shares),
     }
-    return _settled(position.model_copy(update=changes))
+    return _settled(position.model_copy(update=totals))
 
 
 def _without_newest(position: Position, shares: Decimal) -> Position:
