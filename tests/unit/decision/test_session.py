@@ -261,6 +261,8 @@ def test_the_volume_is_the_mean_of_the_last_20_sessions() -> None:
     asked.panel.volume[-20:, 0] = np.arange(20.0) * 1000.0
     assert decide_session(asked).plans[0].quantity_shares == 95
     asked.panel.volume[-20, 0] = np.nan
+    assert decide_session(asked).plans[0].quantity_shares == 100
+    asked.panel.volume[-20:, 0] = np.nan
     volume_share = next(check for check in decide_session(asked).decisions[0].checks if check.check == "volume_share")
     assert volume_share.note == "volume unknown: not checked"
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from closebell.model.panel import FIELDS, BarPanel
-from closebell.simulation.bar_market import BarMarket
+from closebell.simulation.bar_market import BarMarket, hours_of
 from closebell.simulation.exchange import Exchange
 from closebell.simulation.exchange_tape import ExchangeTape
 from closebell.simulation.market import PriceBand
+from closebell.simulation.trading_floor import ExchangeOptions
 from tests.contract.tiny_market import own, send
-from tests.unit.backtest.markets import coin_market, coin_panel, market_of, seeded_panel
+from tests.unit.backtest.markets import CALENDAR, coin_market, coin_panel, market_of, seeded_panel
 
 D = Decimal
 
@@ -137,3 +138,38 @@ def test_prices_are_those_that_the_broker_can_show() -> None:
     shown = market_of(replace(panel, open=close, high=close, low=close, close=close))
     days = [day.astype(object) for day in panel.sessions]
     assert [shown.close_usd("S00", day) for day in days] == [D("1.235E-6"), D("0.666666667"), D("600000.015")]
+
+
+@pytest.mark.parametrize(("order_type", "prices"), [
+    ("stop", {"stop_price_usd": 121}),
+    ("limit", {"order_class": "oco", "limit_price_usd": 129, "take_profit_usd": 129, "stop_loss_usd": 121}),
+])  # fmt: skip
+def test_what_is_left_of_a_stop_gets_no_better_price_in_its_bar(order_type: str, prices: dict[str, int | str]) -> None:
+    """The high may have come first: neither it, nor the target of the same group, saves what the low could not take."""
+    market, day = one_wide_day()
+    opens_at, _, _, closes_at = market.print_instants(day)
+    thin = ExchangeOptions(print_share_frac=D(4) / D(repr(float(market.panel.volume[0, 0]))))
+    exchange = Exchange(market, opens_at - timedelta(hours=1), thin)
+    own(exchange, symbol="S00")
+    order = send(exchange, "sell", order_type, "gtc", symbol="S00", **prices)
+    exchange.advance(closes_at)
+    stop = order.legs[0] if order.legs else order
+    assert (stop.filled_shares, stop.filled_average_price_usd) == (D(10), D(121))
+    assert exchange.floor.book.shares("S00") == 0
+
+
+def test_what_a_print_offers_is_counted_in_shares_of_its_own_session() -> None:
+    panel = replace(seeded_panel(1, 40, 1), volume=np.repeat([[4_000.0], [16_000.0]], (30, 10), axis=0))
+    days = [day.astype(object) for day in panel.sessions]
+    market = BarMarket(panel, hours_of(CALENDAR, panel), splits={"S00": {days[30]: 4.0}})
+    offered = [market.prints("S00", day)[0].size_shares for day in days[28:36]]
+    assert offered == [4_000, 4_000, *[16_000] * 6]
+
+
+def test_what_a_print_offers_is_the_mean_of_the_volumes_that_are_known() -> None:
+    volume = np.full((40, 1), 100.0)
+    volume[:25] = np.nan
+    volume[30] = np.nan
+    market = market_of(replace(seeded_panel(1, 40, 1), volume=volume))
+    offered = [market.prints("S00", day)[0].size_shares for day in sessions_of(market)]
+    assert offered == [*[None] * 26, *[100] * 14]

@@ -162,3 +162,43 @@ def test_ending_a_sale_of_what_is_no_longer_there_leaves_no_short() -> None:
     exchange.floor.book.trade(order.market, "ACME", Side.SELL, Decimal(10), Decimal(1))
     exchange.advance(ny(MON, "16:00"))
     assert [order.status, exchange.floor.book.shares("ACME")] == ["canceled", 0]
+
+
+def test_the_rest_of_a_coin_order_that_takes_pays_as_a_taker() -> None:
+    tapes = {"BTC/USD": {THU: [("06:00", 60000, "0.05"), ("07:00", 60000, "0.05")], FRI: [("06:00", 60000, "0.05")]}}
+    exchange = Exchange(TinyMarket(tapes), utc(THU, "06:30"))
+    order = send(exchange, "buy", "limit", "gtc", "0.1", symbol="BTC/USD", limit_price_usd=60100)
+    exchange.advance(utc(FRI, "07:00"))
+    assert (order.filled_shares, order.filled_average_price_usd) == (Decimal("0.1"), Decimal(60000))
+    assert order.commission_usd == Decimal("0.0025") * 6000
+
+
+def test_commissions_are_of_the_whole_order_however_many_parts_it_trades_in() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "09:00"), ExchangeOptions(commission_a_share_usd=Decimal("0.006")))
+    order = send(exchange, "buy", "market", shares=15, symbol="THIN")
+    exchange.advance(ny(THU, "16:00"))
+    assert (order.filled_shares, order.commission_usd) == (Decimal(15), Decimal("0.09"))  # of 10 and of 5 alone: 0.06 and 0.03
+    pennies = Exchange(TinyMarket(), ny(THU, "09:00"), ExchangeOptions(commission_a_share_usd=Decimal("0.0005")))
+    order = send(pennies, "buy", "market", shares=15, symbol="THIN")
+    pennies.advance(ny(THU, "16:00"))
+    assert order.commission_usd == Decimal("0.01")
+
+
+def test_a_round_trip_costs_the_same_in_one_order_or_in_many() -> None:
+    trip = ExchangeOptions(commission_a_round_trip_usd=Decimal("5.01"))
+    exchange = Exchange(TinyMarket(), ny(THU, "09:00"), trip)
+    send(exchange, "buy", "market", shares=8, symbol="THIN")
+    exchange.advance(ny(THU, "10:00"))
+    send(exchange, "buy", "market", shares=4, symbol="THIN")
+    exchange.advance(ny(FRI, "09:00"))
+    assert exchange.floor.book.shares("THIN") == 12
+    assert paid(exchange) == [Decimal("-2.51")]
+    send(exchange, "sell", "market", shares=5, symbol="THIN")
+    send(exchange, "sell", "market", shares=7, symbol="THIN")
+    exchange.advance(ny(FRI, "16:00"))
+    assert exchange.floor.book.shares("THIN") == 0
+    assert paid(exchange) == [Decimal("-2.51"), Decimal("-2.50")]
+
+
+def paid(exchange: Exchange) -> list[Decimal]:
+    return [activity.amount_usd for activity in exchange.floor.book.activities if activity.code == "FEE"]

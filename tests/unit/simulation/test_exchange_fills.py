@@ -248,3 +248,30 @@ def test_the_clock_does_not_go_back() -> None:
     exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
     with pytest.raises(ValueError, match="only moves forwards"):
         exchange.advance(ny(THU, "09:59"))
+
+
+@pytest.mark.parametrize(
+    ("side", "limit", "path", "price"),
+    [
+        ("buy", 101, [("09:30", 100, 5), ("10:00", 100, 5)], "100"),  # it stood at 100 all the time
+        ("buy", 101, [("09:30", 100, 5), ("10:00", 102, 5), ("11:00", 99, 5)], "100.5"),  # it left, and came back to the limit
+        ("buy", 101, [("09:30", 102, 5), ("10:00", 99, 5), ("11:00", 98, 5)], "99.5"),
+        ("sell", 108, [("09:30", 120, 5), ("10:00", 119, 5)], "119.5"),
+    ],
+)
+def test_what_is_left_of_a_limit_takes_the_next_price_and_not_its_limit(
+    side: str, limit: int, path: list[tuple[str, str | int, int]], price: str
+) -> None:
+    exchange = Exchange(one_symbol(path), ny(WED, "17:00"))
+    if side == "sell":
+        own(exchange)
+    order = send(exchange, side, "limit", limit_price_usd=limit)
+    exchange.advance(ny(THU, "15:00"))
+    assert (order.filled_shares, order.filled_average_price_usd) == (Decimal(10), Decimal(price))
+
+
+def test_what_a_limit_allows_of_the_spread_is_told_as_spread() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "09:00"))
+    order = send(exchange, "buy", "limit", symbol="WIDE", limit_price_usd="101.2")  # 101, and half a spread of 0.505
+    exchange.advance(ny(THU, "09:30"))
+    assert (order.filled_average_price_usd, order.spread_paid_usd) == (Decimal("101.2"), 10 * Decimal("0.2"))

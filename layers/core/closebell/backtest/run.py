@@ -38,8 +38,9 @@ class Costs:
     ----------
     slippage_bps
         What an order that does not wait pays beyond the price, in hundredths of a percent; one that rests at its limit pays none.
-    commission_a_share_usd, commission_an_order_usd
-        The broker's; an order that trades in several parts pays its own once.
+    commission_a_share_usd, commission_an_order_usd, commission_a_round_trip_usd
+        The broker's; an order that trades in several parts pays its own once. A round trip pays half when a holding begins and
+        the rest when it ends, however many orders that takes.
     capacity_frac
         The part of the mean volume of 20 sessions that each of a session's four prices offers, and that a coin's 49 offer four
         49ths of; what is beyond it is filled later or not at all.
@@ -49,28 +50,34 @@ class Costs:
     commission_a_share_usd: Decimal = Decimal(0)
     commission_an_order_usd: Decimal = Decimal(0)
     capacity_frac: Decimal = Decimal(1)
+    commission_a_round_trip_usd: Decimal = Decimal(0)
 
     def __post_init__(self) -> None:
         charged = {
             "slippage": self.slippage_bps, "commission a share": self.commission_a_share_usd,
-            "commission an order": self.commission_an_order_usd,
+            "commission an order": self.commission_an_order_usd, "commission a round trip": self.commission_a_round_trip_usd,
         }  # fmt: skip
         for name, cost in charged.items():
             if cost < 0:
                 raise ConfigurationError(f"the {name} is {cost}: a cost is not negative")
         if self.slippage_bps > SLIPPAGE_BPS_MAX:
             raise ConfigurationError(f"the slippage is {self.slippage_bps} bps: at most {SLIPPAGE_BPS_MAX}, a tenth of the price")
-        if max(self.commission_a_share_usd, self.commission_an_order_usd) > COMMISSION_USD_MAX:
+        if max(self.commissions_usd) > COMMISSION_USD_MAX:
             raise ConfigurationError(f"a commission is above {COMMISSION_USD_MAX:,} USD: no broker takes that")
         if not 0 < self.capacity_frac <= 1:
             raise ConfigurationError(f"the capacity is {self.capacity_frac}: a part above 0 and at most 1 of the mean volume")
 
     def require_charged_in(self, market: Market) -> None:
         """Refuse commissions that a market does not have. Raises ConfigurationError."""
-        if market is Market.CRYPTO and (self.commission_a_share_usd or self.commission_an_order_usd):
+        if market is Market.CRYPTO and any(self.commissions_usd):
             raise ConfigurationError(
-                "commissions are of shares: a crypto trade pays Alpaca's fee, 0.25 % of what is received, and that is counted"
+                "commissions are of shares: a crypto trade pays Alpaca's fee, 0.25 % of what is received (0.15 % at a limit that "
+                "has rested), and that is counted"
             )
+
+    @property
+    def commissions_usd(self) -> tuple[Decimal, ...]:
+        return self.commission_a_share_usd, self.commission_an_order_usd, self.commission_a_round_trip_usd
 
     @property
     def spread_frac(self) -> Decimal:
@@ -83,7 +90,7 @@ class Costs:
             raise ConfigurationError(f"cash is {cash_usd} USD: a backtest begins with 1 to {CASH_USD_MAX:,} USD")
         return ExchangeOptions(
             cash_usd=cash_usd, print_share_frac=self.capacity_frac, commission_a_share_usd=self.commission_a_share_usd,
-            commission_an_order_usd=self.commission_an_order_usd,
+            commission_an_order_usd=self.commission_an_order_usd, commission_a_round_trip_usd=self.commission_a_round_trip_usd,
         )
 
 

@@ -102,6 +102,7 @@ def doubled(costs: Costs, market: Market) -> Costs:
     return replace(
         costs, slippage_bps=slippage_bps, commission_a_share_usd=2 * costs.commission_a_share_usd,
         commission_an_order_usd=2 * costs.commission_an_order_usd,
+        commission_a_round_trip_usd=2 * costs.commission_a_round_trip_usd,
     )
 
 

@@ -18,8 +18,6 @@ from closebell.model.parameters import ParameterSet
 from closebell.simulation.bar_market import BarMarket, hours_of
 from closebell.strategies import STRATEGIES
 
-ROUND_TRIP_ORDERS = 2
-
 Bars = Annotated[str, typer.Option(help="Folder of SYMBOL.csv or SYMBOL.parquet; or demo, or synthetic.")]
 AssetClass = Annotated[Market, typer.Option("--market", help="What the files hold, shares or crypto pairs (BTC-USD.csv).")]
 Workers = Annotated[int, typer.Option(min=1, max=256, help="Processes.")]
@@ -34,7 +32,9 @@ SlippageBps = Annotated[
 ]
 PerShare = Annotated[str, typer.Option("--commission-per-share", help="USD.")]
 PerOrder = Annotated[str, typer.Option("--commission-per-order", help="USD.")]
-PerRoundTrip = Annotated[str, typer.Option("--commission-per-round-trip", help="USD, half of it on each order.")]
+PerRoundTrip = Annotated[
+    str, typer.Option("--commission-per-round-trip", help="USD, half when a holding begins, the rest when it ends.")
+]
 Capacity = Annotated[
     str, typer.Option(help="Part of the mean daily volume that each of the 4 prices of a bar offers; of a coin's 49, 4/49 of it.")
 ]
@@ -45,12 +45,11 @@ Gaps = Annotated[
 
 def costs_of(slippage_bps: str, per_share: str, per_order: str, per_round_trip: str, capacity: str) -> Costs:
     """The costs as the options say them. Raises ConfigurationError."""
-    each_order = amount_of("--commission-per-order", per_order)
-    each_trip = amount_of("--commission-per-round-trip", per_round_trip)
     return Costs(
         slippage_bps=_slippage_of(slippage_bps),
         commission_a_share_usd=amount_of("--commission-per-share", per_share),
-        commission_an_order_usd=each_order + each_trip / ROUND_TRIP_ORDERS,
+        commission_an_order_usd=amount_of("--commission-per-order", per_order),
+        commission_a_round_trip_usd=amount_of("--commission-per-round-trip", per_round_trip),
         capacity_frac=amount_of("--capacity", capacity),
     )
 

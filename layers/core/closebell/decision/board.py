@@ -191,8 +191,7 @@ def board_of(inputs: SessionInputs) -> Board:
 
 
 def _average_volume(volumes: Matrix, row: int, column: int) -> Decimal | None:
-    """Mean of the last `VOLUME_SESSIONS` volumes up to a row; None when one of them is unknown."""
-    if row + 1 < VOLUME_SESSIONS:
-        return None
-    mean = math.fsum(volumes[row + 1 - VOLUME_SESSIONS : row + 1, column].tolist()) / VOLUME_SESSIONS
-    return Decimal(repr(mean)) if math.isfinite(mean) else None
+    """Mean of the volumes that are known of the last `VOLUME_SESSIONS` sessions up to a row; None when there are none."""
+    recent = volumes[max(row + 1 - VOLUME_SESSIONS, 0) : row + 1, column].tolist()
+    known = [volume for volume in recent if math.isfinite(volume)]
+    return Decimal(repr(math.fsum(known) / len(known))) if known else None

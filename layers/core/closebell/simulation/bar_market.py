@@ -29,7 +29,7 @@ from closebell.ports.market_data import Calendar
 from closebell.simulation.market import DayBar, ListedAsset, PriceBand, Print, Split
 
 VOLUME_SESSIONS = 20
-"""A print offers the mean volume of this many sessions before its own."""
+"""A print offers the mean of the volumes that are known of this many sessions before its own."""
 
 _INCREMENT_SHARES = Decimal("1e-9")
 _PRICE_DECIMALS = 9
@@ -267,13 +267,21 @@ class BarMarket:
         known = None if math.isnan(volume) else _exact(volume)
         return DayBar(session, _exact(opened), _exact(high), _exact(low), _exact(close), known)
 
+    def mean_volume_shares(self, symbol: str, session: date) -> float | None:
+        """The mean of the volumes known of the 20 sessions before, in shares of this one's splits; None when there are none."""
+        row = bisect_left(self._dates, session)
+        first = max(row - VOLUME_SESSIONS, 0)
+        volumes = self.panel.volume[first:row, self._column_of[symbol]]
+        for split in self.splits(symbol):
+            if first < row and self._dates[first] < split.ex_session <= session:
+                is_before = self.panel.sessions[first:row] < np.datetime64(split.ex_session)
+                volumes = np.where(is_before, volumes * float(split.ratio), volumes)
+        known = volumes[np.isfinite(volumes)]
+        return float(np.mean(known)) if len(known) else None
+
     def _offered_shares(self, symbol: str, session: date) -> Decimal | None:
-        """What a print offers of the mean volume of the sessions before; None when one is unknown, as at the beginning."""
-        row, column = self._row_of[session], self._column_of[symbol]
-        if row < VOLUME_SESSIONS:
-            return None
-        mean = float(np.mean(self.panel.volume[row - VOLUME_SESSIONS : row, column]))
-        return _exact(self._path.offered_shares(mean)) if math.isfinite(mean) else None
+        mean_shares = self.mean_volume_shares(symbol, session)
+        return None if mean_shares is None else _exact(self._path.offered_shares(mean_shares))
 
 
 def _filled(panel: BarPanel) -> BarPanel:

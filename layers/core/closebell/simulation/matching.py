@@ -3,10 +3,11 @@
 - A market order fills at the print, plus (buying) or minus (selling) half the spread; of crypto within two percent, or not yet.
 - A stop triggers at a print through it and fills as a market order at that print, however far through it is; where the
   price came there without a gap (inside a daily bar) it fills at the stop, or where the price came from if that is worse. One
-  that the price had passed before it came triggers at once, where the price then was.
+  that the price had passed before it came triggers at once, where the price then was. What is left of it gets no better price
+  in the rest of a daily bar, and its group's target none: the high may have come before the low.
 - A limit fills when a print crosses it: at the print (or where the price came from without a gap) when that is the first one
   the order meets in a session (a gap, or an order that was marketable when it came), else at its limit, since the price went
-  through it on the way.
+  through it on the way. What is left of one that the last print was within takes the next at its price, as a market order.
 - `opg` sees only the first print of a session, `cls` only the last.
 """
 
@@ -37,6 +38,8 @@ def meets(order: ExchangeOrder, seen: SeenPrint) -> bool:
     """Whether the order can trade at this print at all."""
     if not order.is_open or order.works_after_at is None or order.works_after_at >= seen.print.at:
         return False
+    if order.is_exit and any(other.triggered and other.limit_price_usd is None for other in order.siblings()):
+        return False  # what is left is being sold at the market
     if order.time_in_force == "opg":
         return seen.is_first
     return seen.is_last if order.time_in_force == "cls" else True
@@ -58,24 +61,38 @@ def execution(order: ExchangeOrder, seen: SeenPrint, half_spread_at: Callable[[D
             return None
         order.triggered = is_first_look = True
         was_resting = False
-        price = first = _met_on_the_way(order, seen)
+        price = first = order.met_usd = _met_on_the_way(order, seen)
     elif order.order_type == "market" or seen.came_from_usd is None:
         first = price  # a market order was not there yet when the price began to move
     else:
         first = seen.came_from_usd
-    limit = order.limit_price_usd
-    if limit is None:
-        half_spread_usd = half_spread_at(price)
-        return Execution(_taken_at(order, price, half_spread_usd), is_maker=False, half_spread_usd=half_spread_usd)
-    reached = (price, first) if is_first_look else (price,)
-    if min(reached) > limit if order.is_buy else max(reached) < limit:
+    if order.limit_price_usd is not None:
+        return _limited(order, order.limit_price_usd, price, first if is_first_look else None, was_resting, half_spread_at)
+    if order.triggered and not is_first_look and seen.came_from_usd is not None and order.met_usd is not None:
+        price = max(price, order.met_usd) if order.is_buy else min(price, order.met_usd)
+    half_spread_usd = half_spread_at(price)
+    return Execution(_taken_at(order, price, half_spread_usd), is_maker=False, half_spread_usd=half_spread_usd)
+
+
+def _limited(
+    order: ExchangeOrder, limit_usd: Decimal, price_usd: Decimal, first_usd: Decimal | None, was_resting: bool,
+    half_spread_at: Callable[[Decimal], Decimal],
+) -> Execution | None:
+    """What an order with a limit gets; `first_usd` is the price that it meets first in a session, None later."""
+
+    def is_within(price: Decimal) -> bool:
+        return price <= limit_usd if order.is_buy else price >= limit_usd
+
+    was_taking, order.is_taking = order.is_taking, is_within(price_usd)
+    if not (order.is_taking or (first_usd is not None and is_within(first_usd))):
         return None
-    is_maker = was_resting and order.order_type != "market"
-    if not is_first_look:
-        return Execution(limit, is_maker)
-    taken = _taken_at(order, first, half_spread_at(first))
-    paid = min(limit, taken) if order.is_buy else max(limit, taken)
-    return Execution(paid, is_maker, abs(paid - first) if paid == taken else Decimal(0))
+    is_maker = was_resting and order.order_type != "market" and not was_taking
+    if first_usd is None and not was_taking:
+        return Execution(limit_usd, is_maker)
+    met = price_usd if first_usd is None else first_usd
+    taken = _taken_at(order, met, half_spread_at(met))
+    paid = min(limit_usd, taken) if order.is_buy else max(limit_usd, taken)
+    return Execution(paid, is_maker, max(paid - met if order.is_buy else met - paid, Decimal(0)))
 
 
 def resting_between_usd(orders: Sequence[ExchangeOrder]) -> PriceBand | None:
@@ -85,7 +102,9 @@ def resting_between_usd(orders: Sequence[ExchangeOrder]) -> PriceBand | None:
     for order in orders:
         rests = order.status in _RESTING and order.time_in_force == "gtc" and order.seen_session is not None
         price = order.limit_price_usd if order.order_type == "limit" else order.stop_price_usd
-        if not rests or order.order_type not in _PRICED or order.triggered or price is None or order.works_after_at is None:
+        if not rests or order.order_type not in _PRICED or price is None or order.works_after_at is None:
+            return None
+        if order.triggered or order.is_taking:
             return None
         (lows if order.is_buy == (order.order_type == "limit") else highs).append(price)
     return PriceBand(max(lows, default=None), min(highs, default=None))

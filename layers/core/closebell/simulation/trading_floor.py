@@ -7,7 +7,7 @@ shrinks them; a group's legs are held until its entry is completely filled; one 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from random import Random
 
@@ -32,7 +32,8 @@ class ExchangeOptions:
     `margin_multiplier_ratio` 1 is a cash account; 2 may borrow and short. `print_share_frac` is the part of a print's size
     one can trade. `partial_fill_frac` is the chance that a fill is only half of what it could be (Alpaca paper: 0.1).
     Cancels and replaces complete after `cancel_latency_s` of the virtual clock; with 0 they do at once. Of equities every
-    share costs `commission_a_share_usd` and every order that trades `commission_an_order_usd`; Alpaca asks for neither.
+    share costs `commission_a_share_usd`, every order that trades `commission_an_order_usd`, and every holding
+    `commission_a_round_trip_usd`, half when it begins and the rest when it ends; Alpaca asks for none of them.
     """
 
     cash_usd: Decimal = Decimal(100_000)
@@ -42,6 +43,7 @@ class ExchangeOptions:
     cancel_latency_s: float = 1.0
     commission_a_share_usd: Decimal = Decimal(0)
     commission_an_order_usd: Decimal = Decimal(0)
+    commission_a_round_trip_usd: Decimal = Decimal(0)
     account_number: str = "PA3SIMULATED"
 
 
@@ -144,7 +146,7 @@ class TradingFloor:
     def fill(self, order: ExchangeOrder, shares: Decimal, deal: Execution, at: datetime) -> None:
         """Book an execution and what it does to the order and its group."""
         self._stir(order)
-        is_first = not order.filled_shares
+        was_flat = not self.book.shares(order.symbol)
         self.book.trade(order.market, order.symbol, order.side, shares, deal.price_usd)
         order.filled_shares += shares
         order.filled_value_usd += shares * deal.price_usd
@@ -175,7 +177,7 @@ class TradingFloor:
         if order.market is Market.CRYPTO:
             self._charge(order, shares, deal, at)
         else:
-            self._charge_commission(order, shares, is_first, at)
+            self._charge_commission(order, shares, was_flat, at)
         self._tell_group(order, done, at)
 
     def end(self, order: ExchangeOrder, status: VenueStatus, at: datetime) -> None:
@@ -264,14 +266,23 @@ class TradingFloor:
             )
         )
 
-    def _charge_commission(self, order: ExchangeOrder, shares: Decimal, is_first: bool, at: datetime) -> None:
-        """What a broker with commissions takes for an execution (FEE)."""
-        options = self.options
-        amount = shares * options.commission_a_share_usd + (options.commission_an_order_usd if is_first else 0)
-        if amount:
-            charged = amount.quantize(_CENTS)
+    def _charge_commission(self, order: ExchangeOrder, shares: Decimal, was_flat: bool, at: datetime) -> None:
+        """What a broker with commissions takes for an execution (FEE): the order's own so far, in cents, less what was taken."""
+        charged = self._commission_usd(order.filled_shares) - self._commission_usd(order.filled_shares - shares)
+        trip_usd = self.options.commission_a_round_trip_usd
+        if trip_usd:
+            begins_usd = _in_cents(trip_usd / 2)
+            charged += begins_usd if was_flat else Decimal(0)
+            charged += Decimal(0) if self.book.shares(order.symbol) else _in_cents(trip_usd) - begins_usd
+        if charged:
             order.commission_usd += charged
             self.book.charge(order.symbol, charged, order.venue_order_id, at)
+
+    def _commission_usd(self, filled_shares: Decimal) -> Decimal:
+        """What an order that has traded so many shares costs."""
+        if not filled_shares:
+            return Decimal(0)
+        return _in_cents(filled_shares * self.options.commission_a_share_usd + self.options.commission_an_order_usd)
 
     def _tell_group(self, order: ExchangeOrder, done: bool, at: datetime) -> None:
         if order.is_exit:
@@ -297,3 +308,7 @@ class TradingFloor:
         self._stir(order)
         order.status = status
         order.updated_at = max(at, order.updated_at)
+
+
+def _in_cents(amount_usd: Decimal) -> Decimal:
+    return amount_usd.quantize(_CENTS, ROUND_HALF_UP)

@@ -63,8 +63,8 @@ class ExchangeOrder:
 
     It may fill at prints strictly after `works_after_at`, None while it must not (`held`). `seen_session` is the last
     session in which it met a print: the first print it meets in a session is a gap and fills at the print, later ones
-    cross its limit. Symbols are spelled as in the order book (`BTC/USD`). `reference_price_usd` is the market's price when
-    it was sent.
+    cross its limit. `is_taking`: the last print that it met was within its limit. `met_usd` is the price at which its stop was
+    triggered. Symbols are spelled as in the order book (`BTC/USD`). `reference_price_usd` is the market's price when it was sent.
     """
 
     venue_order_id: str
@@ -89,6 +89,8 @@ class ExchangeOrder:
     extended_hours: bool = False
     water_mark_usd: Decimal | None = None
     triggered: bool = False
+    met_usd: Decimal | None = None
+    is_taking: bool = False
     seen_session: date | None = None
     filled_shares: Decimal = Decimal(0)
     filled_value_usd: Decimal = Decimal(0)
