@@ -123,6 +123,24 @@ def test_more_than_a_print_offers_is_filled_in_part() -> None:
     assert all(order.filled_shares == 80 for order in entries)
 
 
+def test_the_capacity_is_the_account_whose_large_orders_are_a_hundredth_of_the_volume() -> None:
+    panel = seeded_panel(7, 320, 6)
+    thin = replace(panel, volume=np.full(panel.volume.shape, 40_000.0))
+    records = traded(thin, parameters_of(thin, "momentum", "rsi"), Costs(commission_a_share_usd=Decimal("0.01")))
+    summary, equity = summary_of(records), [CASH, *(row.equity_usd for row in records.equity)]
+    large = np.quantile([float(order.filled_shares) / 40_000 for order in records.orders if order.filled_shares], 0.95)
+    assert summary["volume_share_frac_p95"] == pytest.approx(large)
+    assert summary["capacity_usd"] == pytest.approx(float(np.mean([float(usd) for usd in equity])) * 0.01 / large)
+    unknown = summary_of(traded(replace(panel, volume=np.full(panel.volume.shape, np.nan))))
+    assert unknown["capacity_usd"] is unknown["volume_share_frac_p95"] is None
+
+
+def test_the_fingerprint_tells_prices_of_a_millionth_apart() -> None:
+    trade = traded(seeded_panel(1, 300, 8)).trades[0]
+    cheap, dearer = (trade._replace(entry_price_usd=Decimal(price)) for price in ("1.21E-5", "1.24E-5"))
+    assert trades_sha256([cheap]) != trades_sha256([dearer])
+
+
 def test_a_close_only_source_fills_at_the_next_close() -> None:
     panel = seeded_panel(8, 300, 6)
     blank = np.full(panel.close.shape, np.nan)

@@ -20,6 +20,7 @@ from closebell.model.broker import Side
 from closebell.model.decision import Denial, ExitRule, TradePlan
 from closebell.model.errors import BooksDisagree
 from closebell.model.record import Key, Record
+from closebell.simulation.bar_market import BarMarket
 from closebell.simulation.venue_account import NINE_PLACES, AccountActivity
 from closebell.simulation.venue_orders import ExchangeOrder
 
@@ -60,7 +61,7 @@ class _RoundTrip(NamedTuple):
 
 def collect(desk: BacktestDesk, evidence: KnownEvidence) -> BacktestRecords:
     """The records of a backtest that has ended. Raises BooksDisagree when the ledger's round trips are not the exchange's."""
-    orders = [_order_row(order) for order in desk.exchange.floor.orders.orders.values()]
+    orders = [_order_row(order, desk.market) for order in desk.exchange.floor.orders.orders.values()]
     trades = _trade_rows(desk, evidence)
     equity = list(_equity_rows(desk))
     records = BacktestRecords(
@@ -105,7 +106,9 @@ def _stored(desk: BacktestDesk, kind: str) -> Iterator[Record]:
         yield from (item.record for item in desk.journal.query("journal", f"{kind}#{desk.day.market}#{session}"))
 
 
-def _order_row(order: ExchangeOrder) -> OrderRow:
+def _order_row(order: ExchangeOrder, market: BarMarket) -> OrderRow:
+    last = order.seen_session or order.market.date_of(order.updated_at)
+    volume_shares = market.mean_volume_shares(order.symbol, last) if order.filled_shares else None
     return OrderRow(
         submitted_at=order.submitted_at,
         session=order.market.date_of(order.submitted_at),
@@ -122,6 +125,7 @@ def _order_row(order: ExchangeOrder) -> OrderRow:
         filled_price_usd=order.filled_average_price_usd,
         spread_cost_usd=order.spread_paid_usd,
         commission_usd=order.commission_usd,
+        volume_share_frac=float(order.filled_shares) / volume_shares if volume_shares else None,
     )
 
 

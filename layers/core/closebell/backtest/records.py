@@ -25,7 +25,8 @@ class ClosedBy(StrEnum):
 
 
 class OrderRow(NamedTuple):
-    """One order at the exchange; the legs of a group are orders too. `spread_cost_usd` is what it paid beyond the print."""
+    """One order at the exchange; the legs of a group are orders too. `spread_cost_usd` is what it paid beyond the print,
+    `volume_share_frac` what it traded, over the mean volume of the 20 sessions before it ended; None where that is unknown."""
 
     submitted_at: datetime
     session: date
@@ -42,6 +43,7 @@ class OrderRow(NamedTuple):
     filled_price_usd: Decimal | None
     spread_cost_usd: Decimal
     commission_usd: Decimal
+    volume_share_frac: float | None
 
 
 class TradeRow(NamedTuple):

@@ -51,6 +51,8 @@ _ONCE = (
     ("Mean sessions held", "held_sessions_mean"),
     ("Turnover, times equity a year", "turnover_annual_ratio"),
     ("Mean exposure", "exposure_mean_frac"),
+    ("Orders over the mean daily volume, 95 of 100 at most", "volume_share_frac_p95"),
+    ("Capacity: the account at which that is 1 %", "capacity_usd"),
     ("Most positions at once", "positions_count_max"),
 )
 _SHADES_FROM_FRAC = (Decimal("0.04"), Decimal("0.02"), Decimal("0.01"))

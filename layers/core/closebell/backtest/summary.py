@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 
 from closebell.backtest.records import BacktestRecords, TradeRow
 
+CAPACITY_VOLUME_FRAC = 0.01
+CAPACITY_QUANTILE = 0.95
+"""The capacity is the size at which this part of the orders is at most that part of the mean daily volume."""
+
 Floats = NDArray[np.float64]
 
 
@@ -45,6 +49,7 @@ def summary_of(records: BacktestRecords) -> dict[str, Any]:
         "held_sessions_mean": _mean([float(trade.held_sessions) for trade in records.trades]),
         "turnover_annual_ratio": _turnover(records, equity),
         "exposure_mean_frac": _mean([float(row.exposure_frac) for row in records.equity]),
+        **_capacity(records, equity),
         "positions_count_max": max((row.positions_count for row in records.equity), default=0),
         "spread_cost_usd": float(spread),
         "commission_usd": float(commission),
@@ -59,7 +64,7 @@ def trades_sha256(trades: Sequence[TradeRow]) -> str:
     digest = hashlib.sha256()
     for trade in trades:
         shown = (trade.symbol, trade.opened_session, trade.closed_session, f"{trade.quantity_shares.normalize():f}",
-                 f"{trade.entry_price_usd:.6f}", f"{trade.exit_price_usd:.6f}", trade.closed_by)  # fmt: skip
+                 f"{trade.entry_price_usd:.9f}", f"{trade.exit_price_usd:.9f}", trade.closed_by)  # fmt: skip
         digest.update("|".join(map(str, shown)).encode() + b"\n")
     return digest.hexdigest()
 
@@ -138,6 +143,16 @@ def _turnover(records: BacktestRecords, equity: Floats) -> float | None:
                   if order.side == "buy" and order.filled_price_usd is not None), Decimal(0))
     years = len(records.equity) / records.market.sessions_a_year_count
     return float(bought) / float(np.mean(equity)) / years if years else None
+
+
+def _capacity(records: BacktestRecords, equity: Floats) -> dict[str, float | None]:
+    """How large the orders were beside the volume, and how large the account may be before they are too large; None where no
+    volume is known."""
+    shares_frac = [order.volume_share_frac for order in records.orders if order.volume_share_frac is not None]
+    if not shares_frac:
+        return {"volume_share_frac_p95": None, "capacity_usd": None}
+    large_frac = float(np.quantile(shares_frac, CAPACITY_QUANTILE))
+    return {"volume_share_frac_p95": large_frac, "capacity_usd": float(np.mean(equity)) * CAPACITY_VOLUME_FRAC / large_frac}
 
 
 def _mean(values: Sequence[float]) -> float | None:
