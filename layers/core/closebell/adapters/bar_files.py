@@ -2,28 +2,25 @@
 
 A file has the columns date, open, high, low, close and volume, in any order and case; date and close alone are enough, the others
 are then NaN. Open, high and low are known together or not at all. `BTC-USD.csv` is BTC/USD, `BRK-B.csv` BRK.B. Everything that is
-wrong is named at once, with file, line and what to do; nothing is repaired, dropped or guessed. A file that is right is parsed by
-pandas as numbers; only a column that is not is looked at as text.
+wrong is named at once, with file, line and what to do; nothing is repaired, dropped or guessed.
 """
 
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date
-from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from closebell.adapters.bar_tables import Fault, Floats, all_told, dates_in, located, numbers_in, table_of
 from closebell.model.errors import DataError
 from closebell.model.instruments import Market
 from closebell.model.panel import FIELDS, BarPanel
 
 SPLITS_FILE = "splits.csv"
-PROBLEMS_SHOWN_MAX = 20
 RANGE_TOLERANCE_FRAC = 1e-4
 """How far open and close may lie outside low and high: adjusted prices are rounded each on its own."""
 PRICE_USD_MIN, PRICE_USD_MAX = 1e-9, 1e9
@@ -32,18 +29,8 @@ PRICE_USD_MIN, PRICE_USD_MAX = 1e-9, 1e9
 _SUFFIXES = {".csv", ".parquet"}
 _USD_PAIR = re.compile(r"([A-Z0-9]{2,}?)[-_]?USD")
 _REQUIRED = ("date", "close")
-_DAY_CHARS = len("2020-03-16")
-_OLDEST_PLAIN = np.datetime64("1000-01-01")
-"""numpy takes years before Christ too."""
-_OLDEST_DAY, _LATEST_DAY = np.datetime64("1880-01-01"), np.datetime64("2199-12-31")
-_BLANKS = ("", "nan", "null", "none", "<na>")
 
-Floats = NDArray[np.float64]
-Column: TypeAlias = "pd.Series[Any]"
 SessionDates = Callable[[date, date], Collection[date]]
-
-Fault = tuple[int, str]
-"""Which row of a file (0 is the first), and what is wrong with it."""
 
 
 class SymbolBars(NamedTuple):
@@ -87,7 +74,7 @@ def read_bar_folder(
     if not problems:
         problems += _without_overlap(found)
     if problems:
-        raise DataError(_told(folder, problems))
+        raise DataError(all_told(folder, problems))
     return _panel(found)
 
 
@@ -104,7 +91,7 @@ def read_splits(folder: Path, panel: BarPanel) -> dict[str, dict[date, float]]:
     path = folder / SPLITS_FILE
     if not path.exists():
         return {}
-    table = _table(path)
+    table = table_of(path)
     absent = [name for name in ("symbol", "ex_date", "ratio") if name not in table.columns]
     if absent:
         raise DataError(f"{path.name} has no column {' and no column '.join(absent)}: it needs symbol,ex_date,ratio")
@@ -126,7 +113,7 @@ def read_splits(folder: Path, panel: BarPanel) -> dict[str, dict[date, float]]:
             faults.append((place, f"{written} {unfit}"))
         splits[symbol][ex_date] = value
     if faults:
-        raise DataError(_told(folder, _located(path, faults)))
+        raise DataError(all_told(folder, located(path, faults)))
     return splits
 
 
@@ -215,51 +202,10 @@ def _bar_paths(folder: Path) -> list[Path]:
     return paths
 
 
-def _table(path: Path) -> pd.DataFrame:
-    """A file's columns, named in lower case. Raises DataError when it cannot be read."""
-    try:
-        table = _parquet_table(path) if path.suffix.lower() == ".parquet" else _csv_table(path.read_bytes())
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path.name} is empty") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} is no UTF-8 text: save it as UTF-8") from error
-    except pd.errors.ParserError as error:
-        told = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-        raise DataError(f"{path.name} is no table: {told}; write commas between columns, points in numbers") from error
-    except ImportError as error:
-        raise DataError(f"{path.name} needs pyarrow, which is not installed: convert it to CSV, or run `make setup`") from error
-    except OSError as error:
-        raise DataError(f"{path.name} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise DataError(f"{path.name} cannot be read: {error}") from error
-    table.columns = pd.Index([str(name).strip().lower() for name in table.columns])
-    doubled = [name for name, count in Counter(table.columns).items() if count > 1]
-    if doubled:
-        raise DataError(f"{path.name} has more than one column {', '.join(doubled)}: keep one of them")
-    return table
-
-
-def _csv_table(content: bytes) -> pd.DataFrame:
-    """Columns of numbers as numbers, to the last digit; a column with anything else in it as text."""
-    table = pd.read_csv(BytesIO(content), encoding="utf-8-sig", skipinitialspace=True, keep_default_na=False, low_memory=False)
-    if not isinstance(table.index, pd.RangeIndex):
-        raise pd.errors.ParserError("its rows have more columns than its header")
-    if len(table.columns) == 1 and any(mark in str(table.columns[0]) for mark in ";\t|"):
-        raise pd.errors.ParserError("its header is one column")
-    # The second of two columns `close` is called `close.1` by pandas.
-    return table.rename(columns={name: name.removesuffix(".1") for name in table.columns})
-
-
-def _parquet_table(path: Path) -> pd.DataFrame:
-    table = pd.read_parquet(path)
-    has_date = "date" in {str(name).strip().lower() for name in table.columns}
-    return table if has_date or isinstance(table.index, pd.RangeIndex) else table.reset_index(names="date")
-
-
 def _read(path: Path, symbol: str, problems: list[str]) -> SymbolBars | None:
     """One file's bars; None after adding all that is wrong with it to `problems`."""
     try:
-        table = _table(path)
+        table = table_of(path)
     except DataError as error:
         problems.append(str(error))
         return None
@@ -271,68 +217,15 @@ def _read(path: Path, symbol: str, problems: list[str]) -> SymbolBars | None:
         problems.append(f"{path.name} has a header and no bars")
         return None
     faults: list[Fault] = []
-    dates = _dates(table["date"], faults)
+    dates = dates_in(table["date"], faults)
     fields = {
-        field: _numbers(table[field], field, faults) if field in table.columns else np.full(len(table), np.nan)
+        field: numbers_in(table[field], field, faults) if field in table.columns else np.full(len(table), np.nan)
         for field in FIELDS
     }
     if not faults:
         faults += faults_of(dates, fields)
-    problems += _located(path, faults)
+    problems += located(path, faults)
     return None if faults else SymbolBars(path, symbol, dates, fields)
-
-
-def _dates(column: Column, faults: list[Fault]) -> NDArray[np.datetime64]:
-    """The dates as they are written: a time of day and its zone are left out, not converted."""
-    texts = column.astype(str).fillna("").tolist()
-    dates = column.dt.tz_localize(None).to_numpy() if column.dtype.kind == "M" else _written_dates(texts)
-    for place in np.flatnonzero(np.isnat(dates)).tolist():
-        faults.append((place, f"{texts[place]!r} is no date; write it as 2020-03-16"))
-    days = dates.astype("datetime64[D]")
-    for place in np.flatnonzero((days < _OLDEST_DAY) | (days > _LATEST_DAY)).tolist():
-        faults.append((place, f"{days[place]} is no date of a bar: those are of {_OLDEST_DAY} to {_LATEST_DAY}"))
-    return days
-
-
-def _written_dates(texts: Sequence[str]) -> NDArray[np.datetime64]:
-    """Dates as files write them; NaT for what is none. Nearly every file writes all of them as 2020-03-16: that is quick."""
-    if all(len(text) == _DAY_CHARS and text[4] == text[7] == "-" for text in texts):
-        try:
-            dates = np.array(texts, dtype="datetime64[D]")
-        except ValueError:
-            pass
-        else:
-            if dates.min() >= _OLDEST_PLAIN:
-                return dates
-    is_instant = pd.to_datetime(pd.Series(texts), format="ISO8601", errors="coerce", utc=True).notna().tolist()
-    days = [_day(text) if valid else None for text, valid in zip(texts, is_instant, strict=True)]
-    return np.array(days, dtype="datetime64[D]")
-
-
-def _day(text: str) -> date | None:
-    """The date that a text begins with."""
-    for shape in (text.strip()[:_DAY_CHARS], text.strip()):
-        try:
-            return date.fromisoformat(shape)
-        except ValueError:
-            continue
-    return None
-
-
-def _numbers(column: Column, field: str, faults: list[Fault]) -> Floats:
-    """A column as numbers. An empty open, high, low or volume is unknown; an empty close is an error."""
-    is_numeric = column.dtype.kind in "iuf"
-    numbers = column.to_numpy(dtype=float, na_value=np.nan) if is_numeric else _parsed(column)
-    if np.isfinite(numbers).all():
-        return numbers
-    is_blank = column.astype(str).fillna("").str.strip().str.lower().isin(_BLANKS).to_numpy()
-    for place in np.flatnonzero(~np.isfinite(numbers) & ~is_blank).tolist():
-        faults.append((place, f"{field} is {str(column.iloc[place])!r}, which is no number"))
-    return numbers
-
-
-def _parsed(column: Column) -> Floats:
-    return pd.to_numeric(column.astype(str), errors="coerce").to_numpy(dtype=float, na_value=np.nan)
 
 
 def _wrong_order(dates: NDArray[np.datetime64]) -> Iterator[Fault]:
@@ -375,9 +268,9 @@ def _wrong_sessions(found: Sequence[SymbolBars], sessions_between: SessionDates,
     first, last = min(bars.dates[0] for bars in found), max(bars.dates[-1] for bars in found)
     sessions = np.array(sorted(sessions_between(first.astype(object), last.astype(object))), dtype="datetime64[D]")
     for bars in found:
-        yield from _located(bars.path, _foreign_dates(bars.dates, sessions))
+        yield from located(bars.path, _foreign_dates(bars.dates, sessions))
         if not gaps_are_allowed:
-            yield from _located(bars.path, _gaps(bars.dates, sessions))
+            yield from located(bars.path, _gaps(bars.dates, sessions))
     absent = np.setdiff1d(sessions, np.concatenate([bars.dates for bars in found]))
     if len(absent):
         told = f"{absent[0]}" + (f" and {len(absent) - 1} more sessions up to {absent[-1]}" if len(absent) > 1 else "")
@@ -419,21 +312,3 @@ def _panel(found: Sequence[SymbolBars]) -> BarPanel:
         for field in FIELDS:
             matrices[field][rows, column] = bars.fields[field]
     return BarPanel(sessions, tuple(bars.symbol for bars in found), **matrices)
-
-
-def _located(path: Path, faults: Collection[Fault] | Iterator[Fault]) -> list[str]:
-    """Faults in the order of their rows, with file and line; a Parquet file has rows, the first is row 1."""
-    found = sorted(faults)
-    if not found:
-        return []
-    if path.suffix.lower() == ".parquet":
-        return [f"{path.name} row {place + 1}: {what}" for place, what in found]
-    lines = [number for number, line in enumerate(path.read_bytes().splitlines(), 1) if line.strip()]
-    return [f"{path.name} line {lines[place + 1]}: {what}" for place, what in found]
-
-
-def _told(folder: Path, problems: Sequence[str]) -> str:
-    shown = "\n  ".join(problems[:PROBLEMS_SHOWN_MAX])
-    more_count = len(problems) - PROBLEMS_SHOWN_MAX
-    more = f"\n  and {more_count} more" if more_count > 0 else ""
-    return f"the files in {folder} cannot be used; mend what is named, or take the file out:\n  {shown}{more}"

@@ -1,0 +1,145 @@
+"""One file as a table: its columns by name, texts as dates and numbers, and the line of the file on which a row stands.
+
+What is wrong with a column is named by its row. A file that is right is parsed by pandas as numbers; only a column that is not is
+looked at as text.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from datetime import date
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from closebell.model.errors import DataError
+
+PROBLEMS_SHOWN_MAX = 20
+
+_DAY_CHARS = len("2020-03-16")
+_OLDEST_PLAIN = np.datetime64("1000-01-01")
+"""numpy takes years before Christ too."""
+_OLDEST_DAY, _LATEST_DAY = np.datetime64("1880-01-01"), np.datetime64("2199-12-31")
+_BLANKS = ("", "nan", "null", "none", "<na>")
+
+Floats = NDArray[np.float64]
+Column: TypeAlias = "pd.Series[Any]"
+
+Fault = tuple[int, str]
+"""Which row of a file (0 is the first), and what is wrong with it."""
+
+
+def table_of(path: Path) -> pd.DataFrame:
+    """A file's columns, named in lower case. Raises DataError when it cannot be read."""
+    try:
+        table = _parquet_table(path) if path.suffix.lower() == ".parquet" else _csv_table(path.read_bytes())
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{path.name} is empty") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path.name} is no UTF-8 text: save it as UTF-8") from error
+    except pd.errors.ParserError as error:
+        said = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+        raise DataError(f"{path.name} is no table: {said}; write commas between columns, points in numbers") from error
+    except ImportError as error:
+        raise DataError(f"{path.name} needs pyarrow, which is not installed: convert it to CSV, or run `make setup`") from error
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(f"{path.name} cannot be read: {error}") from error
+    table.columns = pd.Index([str(name).strip().lower() for name in table.columns])
+    doubled = [name for name, count in Counter(table.columns).items() if count > 1]
+    if doubled:
+        raise DataError(f"{path.name} has more than one column {', '.join(doubled)}: keep one of them")
+    return table
+
+
+def _csv_table(content: bytes) -> pd.DataFrame:
+    """Columns of numbers as numbers, to the last digit; a column with anything else in it as text."""
+    table = pd.read_csv(BytesIO(content), encoding="utf-8-sig", skipinitialspace=True, keep_default_na=False, low_memory=False)
+    if not isinstance(table.index, pd.RangeIndex):
+        raise pd.errors.ParserError("its rows have more columns than its header")
+    if len(table.columns) == 1 and any(mark in str(table.columns[0]) for mark in ";\t|"):
+        raise pd.errors.ParserError("its header is one column")
+    # The second of two columns `close` is called `close.1` by pandas.
+    return table.rename(columns={name: name.removesuffix(".1") for name in table.columns})
+
+
+def _parquet_table(path: Path) -> pd.DataFrame:
+    table = pd.read_parquet(path)
+    has_date = "date" in {str(name).strip().lower() for name in table.columns}
+    return table if has_date or isinstance(table.index, pd.RangeIndex) else table.reset_index(names="date")
+
+
+def dates_in(column: Column, faults: list[Fault]) -> NDArray[np.datetime64]:
+    """The dates as they are written: a time of day and its zone are left out, not converted."""
+    texts = column.astype(str).fillna("").tolist()
+    dates = column.dt.tz_localize(None).to_numpy() if column.dtype.kind == "M" else _written_dates(texts)
+    for place in np.flatnonzero(np.isnat(dates)).tolist():
+        faults.append((place, f"{texts[place]!r} is no date; write it as 2020-03-16"))
+    days = dates.astype("datetime64[D]")
+    for place in np.flatnonzero((days < _OLDEST_DAY) | (days > _LATEST_DAY)).tolist():
+        faults.append((place, f"{days[place]} is no date of a bar: those are of {_OLDEST_DAY} to {_LATEST_DAY}"))
+    return days
+
+
+def _written_dates(texts: Sequence[str]) -> NDArray[np.datetime64]:
+    """Dates as files write them; NaT for what is none. Nearly every file writes all of them as 2020-03-16: that is quick."""
+    if all(len(text) == _DAY_CHARS and text[4] == text[7] == "-" for text in texts):
+        try:
+            dates = np.array(texts, dtype="datetime64[D]")
+        except ValueError:
+            pass
+        else:
+            if dates.min() >= _OLDEST_PLAIN:
+                return dates
+    is_instant = pd.to_datetime(pd.Series(texts), format="ISO8601", errors="coerce", utc=True).notna().tolist()
+    days = [_day(text) if valid else None for text, valid in zip(texts, is_instant, strict=True)]
+    return np.array(days, dtype="datetime64[D]")
+
+
+def _day(text: str) -> date | None:
+    """The date that a text begins with."""
+    for shape in (text.strip()[:_DAY_CHARS], text.strip()):
+        try:
+            return date.fromisoformat(shape)
+        except ValueError:
+            continue
+    return None
+
+
+def numbers_in(column: Column, field: str, faults: list[Fault]) -> Floats:
+    """A column as numbers. An empty open, high, low or volume is unknown; an empty close is an error."""
+    is_numeric = column.dtype.kind in "iuf"
+    numbers = column.to_numpy(dtype=float, na_value=np.nan) if is_numeric else _parsed(column)
+    if np.isfinite(numbers).all():
+        return numbers
+    is_blank = column.astype(str).fillna("").str.strip().str.lower().isin(_BLANKS).to_numpy()
+    for place in np.flatnonzero(~np.isfinite(numbers) & ~is_blank).tolist():
+        faults.append((place, f"{field} is {str(column.iloc[place])!r}, which is no number"))
+    return numbers
+
+
+def _parsed(column: Column) -> Floats:
+    return pd.to_numeric(column.astype(str), errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+
+
+def located(path: Path, faults: Collection[Fault] | Iterator[Fault]) -> list[str]:
+    """Faults in the order of their rows, with file and line; a Parquet file has rows, the first is row 1."""
+    found = sorted(faults)
+    if not found:
+        return []
+    if path.suffix.lower() == ".parquet":
+        return [f"{path.name} row {place + 1}: {what}" for place, what in found]
+    lines = [number for number, line in enumerate(path.read_bytes().splitlines(), 1) if line.strip()]
+    return [f"{path.name} line {lines[place + 1]}: {what}" for place, what in found]
+
+
+def all_told(folder: Path, problems: Sequence[str]) -> str:
+    """The message of all that is wrong in a folder: the first 20 problems, and how many more there are."""
+    shown = "\n  ".join(problems[:PROBLEMS_SHOWN_MAX])
+    more_count = len(problems) - PROBLEMS_SHOWN_MAX
+    more = f"\n  and {more_count} more" if more_count > 0 else ""
+    return f"the files in {folder} cannot be used; mend what is named, or take the file out:\n  {shown}{more}"
