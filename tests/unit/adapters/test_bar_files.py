@@ -77,6 +77,37 @@ def test_a_parquet_date_with_a_zone_is_the_day_in_that_zone(tmp_path: Path) -> N
     assert (panel.sessions.astype(str).tolist(), panel.close.tolist()) == (["2020-03-16"], [[1.5]])
 
 
+def write_indexed(path: Path, levels: tuple[str, ...], symbols: tuple[str, ...]) -> None:
+    """A Parquet file whose index names each bar's symbol beside its instant, of every symbol two days."""
+    instants = pd.DatetimeIndex(["2020-03-16 04:00", "2020-03-17 04:00"], tz="UTC")
+    parts = {"symbol": symbols, "Ticker": symbols, "timestamp": instants, "venue": ("N",)}
+    index = pd.MultiIndex.from_product([parts[level] for level in levels], names=levels)
+    pd.DataFrame({"close": np.arange(1.0, 1.0 + len(index)), "vwap": 1.0}, index=index).to_parquet(path)
+
+
+@pytest.mark.parametrize("levels", [("symbol", "timestamp"), ("timestamp", "Ticker")])
+def test_a_parquet_file_whose_index_names_its_one_symbol_is_read(tmp_path: Path, levels: tuple[str, ...]) -> None:
+    write_indexed(tmp_path / "AAA.parquet", levels, ("AAA",))
+    panel = read_bar_folder(tmp_path)
+    assert (panel.sessions.astype(str).tolist(), panel.close.tolist()) == (["2020-03-16", "2020-03-17"], [[1.0], [2.0]])
+
+
+@pytest.mark.parametrize(
+    ("levels", "symbols", "words"),
+    [
+        (("symbol", "timestamp"), ("AAA", "BBB", "CCC"), "it holds 3 symbols, such as AAA and BBB; write one file a symbol"),
+        (("venue", "timestamp"), (), "its index has the levels venue, timestamp; write the dates as a column date"),
+        (("symbol", "venue", "timestamp"), ("AAA",), "its index has the levels symbol, venue, timestamp; write the dates"),
+    ],
+)
+def test_a_parquet_file_with_another_index_is_named(
+    tmp_path: Path, levels: tuple[str, ...], symbols: tuple[str, ...], words: str
+) -> None:
+    write_indexed(tmp_path / "AAA.parquet", levels, symbols)
+    with pytest.raises(DataError, match=rf"AAA\.parquet cannot be read: {words}"):
+        read_bar_folder(tmp_path)
+
+
 def test_empty_lines_are_passed_over_and_still_counted(tmp_path: Path) -> None:
     (tmp_path / "AAA.csv").write_text("date,close\n\n2020-03-16,1\n\n2020-03-17,2\n\n\n")
     assert read_bar_folder(tmp_path).close[:, 0].tolist() == [1.0, 2.0]

@@ -23,6 +23,7 @@ _DAY_CHARS = len("2020-03-16")
 _OLDEST_PLAIN = np.datetime64("1000-01-01")
 """numpy takes years before Christ too."""
 _OLDEST_DAY, _LATEST_DAY = np.datetime64("1880-01-01"), np.datetime64("2199-12-31")
+_SYMBOL_LEVELS = ("symbol", "ticker")
 _BLANKS = ("", "nan", "null", "none", "<na>")
 
 Floats = NDArray[np.float64]
@@ -70,7 +71,24 @@ def _csv_table(content: bytes) -> pd.DataFrame:
 def _parquet_table(path: Path) -> pd.DataFrame:
     table = pd.read_parquet(path)
     has_date = "date" in {str(name).strip().lower() for name in table.columns}
-    return table if has_date or isinstance(table.index, pd.RangeIndex) else table.reset_index(names="date")
+    return table if has_date or isinstance(table.index, pd.RangeIndex) else _of_one_symbol(table).reset_index(names="date")
+
+
+def _of_one_symbol(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose index names a symbol beside each date, as some vendors' libraries make it, with the dates alone as its index.
+
+    Raises ValueError when the index has other levels, or several symbols.
+    """
+    if not isinstance(table.index, pd.MultiIndex):
+        return table
+    names = [str(name).strip().lower() for name in table.index.names]
+    level = next((place for place, name in enumerate(names) if name in _SYMBOL_LEVELS), None)
+    if level is None or len(names) != len(("symbol", "date")):
+        raise ValueError(f"its index has the levels {', '.join(names)}; write the dates as a column date, one symbol a file")
+    symbols = table.index.unique(level).astype(str).tolist()
+    if len(symbols) > 1:
+        raise ValueError(f"it holds {len(symbols)} symbols, such as {symbols[0]} and {symbols[1]}; write one file a symbol")
+    return table.droplevel(level)
 
 
 def dates_in(column: Column, faults: list[Fault]) -> NDArray[np.datetime64]:
