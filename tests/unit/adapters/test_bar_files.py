@@ -127,6 +127,11 @@ def test_a_close_without_the_rest_of_its_bar_is_no_error(tmp_path: Path) -> None
     np.testing.assert_array_equal(panel.volume[:, 0], [np.nan, 2000])
 
 
+def test_as_much_as_any_coin_has_can_trade(tmp_path: Path) -> None:
+    (tmp_path / "AAA.csv").write_text("date,close,volume\n2020-03-16,1,1e15\n")
+    assert read_bar_folder(tmp_path).volume.tolist() == [[1e15]]
+
+
 def test_parquet_gives_the_same_panel_as_csv(tmp_path: Path) -> None:
     for name in ("csv", "parquet"):
         (tmp_path / name).mkdir()
@@ -157,6 +162,7 @@ def test_parquet_gives_the_same_panel_as_csv(tmp_path: Path) -> None:
         ("2020-03-17,101,105,100,106,2000", "AAA.csv line 3: close 106 lies outside low 100 and high 105"),
         ("2020-03-17,99,105,100,104,2000", "AAA.csv line 3: open 99 lies outside low 100 and high 105"),
         ("2020-03-17,101,105,100,104,-5", "AAA.csv line 3: volume is -5; it is not negative"),
+        ("2020-03-17,101,105,100,104,1e300", "AAA.csv line 3: volume is 1e+300; at most 1e+15 trade in a day; leave it empty"),
         ("2020-03-17,one,105,100,104,5", "AAA.csv line 3: open is 'one', which is no number"),
     ],
 )

@@ -25,6 +25,8 @@ RANGE_TOLERANCE_FRAC = 1e-4
 """How far open and close may lie outside low and high: adjusted prices are rounded each on its own."""
 PRICE_USD_MIN, PRICE_USD_MAX = 1e-9, 1e9
 """What the broker can show, in nine decimals, and what no share or coin has ever cost."""
+VOLUME_SHARES_MAX = 1e15
+"""More than the coins with the most units have; far below what would not be exact as a decimal of nine places."""
 
 _SUFFIXES = {".csv", ".parquet"}
 _USD_PAIR = re.compile(r"([A-Z0-9]{2,}?)[-_]?USD")
@@ -248,6 +250,8 @@ def _wrong_prices(fields: dict[str, Floats]) -> Iterator[Fault]:
     is_priced = ~np.any([fields[field] < PRICE_USD_MIN for field in FIELDS[:4]], axis=0)
     for place in np.flatnonzero(volume < 0).tolist():
         yield place, f"volume is {volume[place]:g}; it is not negative"
+    for place in np.flatnonzero(volume > VOLUME_SHARES_MAX).tolist():
+        yield place, f"volume is {volume[place]:g}; at most {VOLUME_SHARES_MAX:g} trade in a day; leave it empty if unknown"
     for place in np.flatnonzero(is_priced & (high < low * (1 - RANGE_TOLERANCE_FRAC))).tolist():
         yield place, f"high {high[place]:g} is below low {low[place]:g}"
     for name, price in (("open", opened), ("close", close)):
