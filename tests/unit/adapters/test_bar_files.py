@@ -114,6 +114,24 @@ def test_empty_lines_are_passed_over_and_still_counted(tmp_path: Path) -> None:
     assert "AAA.csv line 5: close is -2" in told(tmp_path, "date,close\n\n2020-03-16,1\n\n2020-03-17,-2\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('date,close,note\n2020-03-16,1,"a\nb"\n2020-03-17,-2,x\n', "AAA.csv line 4: close is -2"),
+        ('date,close,"no\r\nte"\r\n2020-03-16,1, "a""\r\n\r\nb"\r\n \t\r\n2020-03-17,-2,x"\r\n', "AAA.csv line 7: close is -2"),
+        ('"date",close\n2020-03-16,"-2\n"\n', "AAA.csv line 2: close is -2"),
+        ("date,close\r2020-03-16,1\r\r2020-03-17,-2\r", "AAA.csv line 4: close is -2"),
+        ("date,close\n2020-03-16,1\n\f\n2020-03-17,1\n", "AAA.csv line 3: '\\x0c' is no date"),
+        ("date,close\n2020-03-16,1\n2020-03-17,1\n\f", "AAA.csv line 4: '\\x0c' is no date"),
+        ("date,close,note\n2020-03-16,1\u2028,x\n\ufeff2020-03-17,2,\x1c\n", "AAA.csv line 2: close is '1\\u2028'"),
+        ("\ufeff\ndate,close\n2020-03-16,-1\n", "AAA.csv line 3: close is -1"),
+        (f"date,close,note\n2020-03-17,1,{'y' * 140_000}\n2020-03-18,-2,x\n", "AAA.csv row 2: close is -2"),
+    ],
+)
+def test_the_line_of_a_row_is_the_one_on_which_it_begins(tmp_path: Path, text: str, words: str) -> None:
+    assert words in told(tmp_path, text)
+
+
 def test_a_fault_in_a_parquet_file_is_named_by_its_row(tmp_path: Path) -> None:
     pd.DataFrame({"date": ["2020-03-16", "2020-03-17"], "close": [1.0, None]}).to_parquet(tmp_path / "AAA.parquet")
     with pytest.raises(DataError, match=r"AAA\.parquet row 2: close is missing"):

@@ -4,10 +4,12 @@ What is wrong with a column is named by its row. A file that is right is parsed 
 looked at as text.
 """
 
+import csv
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from datetime import date
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -151,8 +153,23 @@ def located(path: Path, faults: Collection[Fault] | Iterator[Fault]) -> list[str
         return []
     if path.suffix.lower() == ".parquet":
         return [f"{path.name} row {place + 1}: {what}" for place, what in found]
-    lines = [number for number, line in enumerate(path.read_bytes().splitlines(), 1) if line.strip()]
-    return [f"{path.name} line {lines[place + 1]}: {what}" for place, what in found]
+    lines = _first_lines(path.read_bytes().decode("utf-8-sig"))[1:]
+    told = {place: f"line {line}" for place, line in enumerate(lines)}
+    return [f"{path.name} {told.get(place, f'row {place + 1}')}: {what}" for place, what in found]
+
+
+def _first_lines(text: str) -> list[int]:
+    """The lines (1 is the first) on which the header and each row of a CSV file begin. A quoted field may hold ends of lines;
+    pandas passes over lines of nothing but spaces and tabs. What follows a field too long for Python's reader is left out."""
+    lines = list(StringIO(text, newline=""))
+    begins, number = [], 1
+    rows = csv.reader(lines, skipinitialspace=True)
+    with suppress(csv.Error):
+        for _ in rows:
+            if lines[number - 1].strip(" \t\r\n"):
+                begins.append(number)
+            number = rows.line_num + 1
+    return begins
 
 
 def all_told(folder: Path, problems: Sequence[str]) -> str:
