@@ -62,7 +62,7 @@ def test_a_price_of_any_length_is_read_to_its_last_digit(tmp_path_factory: pytes
     "written",
     [
         "2020-03-16 00:00:00-04:00", "2020-03-16T16:00:00", "2020-03-16T20:00:00-05:00", "2020-03-16T04:00:00Z", "20200316",
-        " 2020-03-16",
+        " 2020-03-16", "2020-03-16 ", '"  2020-03-16\t "', "2020-03-16T16:00:00 ", '"2020-03-16\n"',
     ],
 )
 def test_a_date_is_the_day_that_is_written_whatever_time_and_zone_follow(tmp_path: Path, written: str) -> None:

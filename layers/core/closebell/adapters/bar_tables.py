@@ -115,14 +115,15 @@ def _written_dates(texts: Sequence[str]) -> NDArray[np.datetime64]:
         else:
             if dates.min() >= _OLDEST_PLAIN:
                 return dates
-    is_instant = pd.to_datetime(pd.Series(texts), format="ISO8601", errors="coerce", utc=True).notna().tolist()
-    days = [_day(text) if valid else None for text, valid in zip(texts, is_instant, strict=True)]
+    stripped = [text.strip() for text in texts]
+    is_instant = pd.to_datetime(pd.Series(stripped), format="ISO8601", errors="coerce", utc=True).notna().tolist()
+    days = [_day(text) if valid else None for text, valid in zip(stripped, is_instant, strict=True)]
     return np.array(days, dtype="datetime64[D]")
 
 
 def _day(text: str) -> date | None:
     """The date that a text begins with."""
-    for shape in (text.strip()[:_DAY_CHARS], text.strip()):
+    for shape in (text[:_DAY_CHARS], text):
         try:
             return date.fromisoformat(shape)
         except ValueError:
