@@ -173,6 +173,8 @@ def test_parquet_gives_the_same_panel_as_csv(tmp_path: Path) -> None:
         ("2020-03-17,101,105,100,,2000", "AAA.csv line 3: close is missing; leave out the row"),
         ("2020-03-17,101,105,100,NaN,2000", "AAA.csv line 3: close is missing"),
         ("2020-03-17,101,105,100,inf,2000", "AAA.csv line 3: close is 'inf', which is no number"),
+        ("2020-03-17,101,105,100,1e400,2000", "AAA.csv line 3: close is '1e400', which is no number"),
+        ("2020-03-17,101,105,100,104,-1e999", "AAA.csv line 3: volume is '-1e999', which is no number"),
         ("2020-03-17,101,105,-100,104,2000", "AAA.csv line 3: low is -100; a price is above zero"),
         ("2020-03-17,101,105,100,-104,2000", "AAA.csv line 3: close is -104; a price is above zero"),
         ("2020-03-17,101,105,100,0,2000", "AAA.csv line 3: close is 0; a price is above zero"),

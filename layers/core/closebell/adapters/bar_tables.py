@@ -61,13 +61,22 @@ def table_of(path: Path) -> pd.DataFrame:
 
 def _csv_table(content: bytes) -> pd.DataFrame:
     """Columns of numbers as numbers, to the last digit; a column with anything else in it as text."""
-    table = pd.read_csv(BytesIO(content), encoding="utf-8-sig", skipinitialspace=True, keep_default_na=False, low_memory=False)
+    table = _parsed_csv(content, {})
+    infinite = [name for name in table.columns if table[name].dtype.kind == "f" and np.isinf(table[name]).any()]
+    if infinite:  # what is wrong is shown as it is written: 1e400 is no float, `inf` is no word of the file's
+        table = _parsed_csv(content, dict.fromkeys(infinite, str))
     if not isinstance(table.index, pd.RangeIndex):
         raise pd.errors.ParserError("its rows have more columns than its header")
     if len(table.columns) == 1 and any(mark in str(table.columns[0]) for mark in ";\t|"):
         raise pd.errors.ParserError("its header is one column")
     # The second of two columns `close` is called `close.1` by pandas.
     return table.rename(columns={name: name.removesuffix(".1") for name in table.columns})
+
+
+def _parsed_csv(content: bytes, dtypes: dict[str, type[str]]) -> pd.DataFrame:
+    return pd.read_csv(
+        BytesIO(content), encoding="utf-8-sig", skipinitialspace=True, keep_default_na=False, low_memory=False, dtype=dtypes
+    )
 
 
 def _parquet_table(path: Path) -> pd.DataFrame:
