@@ -270,6 +270,23 @@ def test_a_class_of_shares_is_written_as_the_broker_writes_it(tmp_path: Path) ->
     assert read_bar_folder(tmp_path, lambda first, last: {date(2020, 3, 16), date(2020, 3, 17)}).symbols == ("BRK.B",)
 
 
+def test_small_letters_are_the_same_symbol(tmp_path: Path) -> None:
+    (tmp_path / "spy.csv").write_text(GOOD)
+    (tmp_path / "brk-b.CSV").write_text(GOOD)
+    panel = read_bar_folder(tmp_path)
+    assert panel.symbols == ("BRK.B", "SPY")
+    (tmp_path / "splits.csv").write_text("symbol,ex_date,ratio\nspy,2003-02-18,2\n")
+    assert read_splits(tmp_path, panel) == {"SPY": {date(2003, 2, 18): 2.0}}
+
+
+@pytest.mark.parametrize("names", [("AAA.csv", "aaa.csv"), ("AAA.parquet", "aaa.csv"), ("BRK-B.csv", "brk.b.csv")])
+def test_two_files_of_one_symbol_are_named(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        (tmp_path / name).write_text(GOOD)
+    with pytest.raises(DataError, match=f"{names[0]} and {names[1]} are both of (AAA|BRK.B): keep one of them"):
+        read_bar_folder(tmp_path)
+
+
 def test_a_crypto_pair_is_named_where_the_exchanges_sessions_count(tmp_path: Path) -> None:
     (tmp_path / "BTC-USD.csv").write_text(GOOD)
     assert read_bar_folder(tmp_path).symbols == ("BTC/USD",)

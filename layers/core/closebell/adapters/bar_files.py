@@ -1,7 +1,7 @@
 """Daily bars from a folder: SYMBOL.csv or SYMBOL.parquet, a file a symbol, and splits.csv where the bars are not adjusted.
 
 A file has the columns date, open, high, low, close and volume, in any order and case; date and close alone are enough, the others
-are then NaN. Open, high and low are known together or not at all. `BTC-USD.csv` is BTC/USD, `BRK-B.csv` BRK.B. Everything that is
+are then NaN. Open, high and low are known together or not at all. `BTC-USD.csv` is BTC/USD, `brk-b.csv` BRK.B. Everything that is
 wrong is named at once, with file, line and what to do; nothing is repaired, dropped or guessed.
 """
 
@@ -149,8 +149,9 @@ def symbol_of(path: Path, market: Market = Market.US_EQUITY) -> str:
 
 
 def _unfiled(name: str) -> str:
-    """What is called `BTC-USD` in files is BTC/USD, `BRK-B` is BRK.B."""
-    return name.replace("-", "/" if name.upper().endswith("-USD") else ".")
+    """What is called `BTC-USD` in files is BTC/USD, `BRK-B` is BRK.B, `aapl` AAPL: the broker has no small letters."""
+    capitals = name.upper()
+    return capitals.replace("-", "/" if capitals.endswith("-USD") else ".")
 
 
 def file_name(symbol: str, suffix: str) -> str:
