@@ -233,7 +233,7 @@ def test_every_problem_is_told_at_once_but_not_more_than_twenty(tmp_path: Path) 
 
 def test_a_symbol_without_any_overlap_is_named(tmp_path: Path) -> None:
     (tmp_path / "BBB.csv").write_text(GOOD)
-    assert "AAA: its bars, 1999-01-04 to 1999-01-05, overlap with no other symbol's" in told(
+    assert "AAA.csv: its bars, 1999-01-04 to 1999-01-05, overlap with no other symbol's" in told(
         tmp_path, "date,close\n1999-01-04,1\n1999-01-05,1\n"
     )
 
@@ -261,8 +261,37 @@ def test_a_session_that_a_file_lacks_is_named_unless_the_symbol_may_have_rested(
 def test_a_session_that_no_file_has_is_named_even_where_symbols_may_rest(tmp_path: Path) -> None:
     (tmp_path / "AAA.csv").write_text("date,close\n2020-03-09,1\n2020-03-12,1\n")
     days = [date(2020, 3, 9) + timedelta(days=number) for number in range(4)]
-    with pytest.raises(DataError, match="no file has a bar of 2020-03-10 and 1 more sessions up to 2020-03-11"):
+    with pytest.raises(DataError, match="no file has a bar of 2020-03-10 and 1 more sessions up to 2020-03-11, .* was open$"):
         read_bar_folder(tmp_path, lambda first, last: days, gaps_are_allowed=True)
+
+
+@pytest.mark.parametrize("gaps_are_allowed", [False, True])
+@pytest.mark.parametrize(
+    ("spans", "words"),
+    [
+        (
+            {"OLD": (0, 1), "SPY": (5, 8)},
+            "the bars of OLD.csv end before 2020-03-11, and all others begin after it; bring what is between, or take those out",
+        ),
+        (
+            {"A": (0, 1), "B": (0, 2), "C": (1, 2), "NEW": (5, 8)},
+            "the bars of NEW.csv begin after 2020-03-12, and all others end before it; bring what is between, or take those out",
+        ),
+        (
+            {f"OLD{number}": (0, 1) for number in range(7)} | {f"NEW{number}": (5, 8) for number in range(7)},
+            "the bars of OLD0.csv, OLD1.csv, OLD2.csv, OLD3.csv, OLD4.csv and 2 more end before 2020-03-11",
+        ),
+    ],
+)
+def test_files_that_lie_apart_from_the_others_are_named(
+    tmp_path: Path, spans: dict[str, tuple[int, int]], words: str, gaps_are_allowed: bool
+) -> None:
+    days = [date(2020, 3, 9) + timedelta(days=number) for number in range(9)]
+    for name, (first, last) in spans.items():
+        (tmp_path / f"{name}.csv").write_text("date,close\n" + "".join(f"{day},1\n" for day in days[first : last + 1]))
+    with pytest.raises(DataError) as caught:
+        read_bar_folder(tmp_path, lambda first, last: days, gaps_are_allowed=gaps_are_allowed)
+    assert words in str(caught.value)
 
 
 def test_a_class_of_shares_is_written_as_the_broker_writes_it(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from closebell.model.instruments import Market
 from closebell.model.panel import FIELDS, BarPanel
 
 SPLITS_FILE = "splits.csv"
+FILES_SHOWN_MAX = 5
 RANGE_TOLERANCE_FRAC = 1e-4
 """How far open and close may lie outside low and high: adjusted prices are rounded each on its own."""
 PRICE_USD_MIN, PRICE_USD_MAX = 1e-9, 1e9
@@ -279,7 +280,23 @@ def _wrong_sessions(found: Sequence[SymbolBars], sessions_between: SessionDates,
     absent = np.setdiff1d(sessions, np.concatenate([bars.dates for bars in found]))
     if len(absent):
         told = f"{absent[0]}" + (f" and {len(absent) - 1} more sessions up to {absent[-1]}" if len(absent) > 1 else "")
-        yield f"no file has a bar of {told}, though the market was open"
+        yield f"no file has a bar of {told}, though the market was open{_apart(found, absent)}"
+
+
+def _apart(found: Sequence[SymbolBars], absent: NDArray[np.datetime64]) -> str:
+    """Which files lie on one side of a session that no file reaches across, and what to do; nothing without such a session."""
+    firsts, lasts = (np.sort([bars.dates[place] for bars in found]) for place in (0, -1))
+    ended_count, begun_count = np.searchsorted(lasts, absent), np.searchsorted(firsts, absent)
+    unspanned = absent[ended_count == begun_count]  # whatever has begun before it has ended before it
+    if not len(unspanned):
+        return ""
+    before = [bars.path.name for bars in found if bars.dates[-1] < unspanned[0]]
+    after = [bars.path.name for bars in found if bars.dates[0] > unspanned[0]]
+    earlier, later = (before, "end before", "begin after"), (after, "begin after", "end before")
+    fewer, lie, others_lie = earlier if len(before) <= len(after) else later
+    more = f" and {len(fewer) - FILES_SHOWN_MAX} more" if len(fewer) > FILES_SHOWN_MAX else ""
+    named = ", ".join(fewer[:FILES_SHOWN_MAX]) + more
+    return f": the bars of {named} {lie} {unspanned[0]}, and all others {others_lie} it; bring what is between, or take those out"
 
 
 def _gaps(dates: NDArray[np.datetime64], sessions: NDArray[np.datetime64]) -> Iterator[Fault]:
@@ -299,14 +316,17 @@ def _foreign_dates(dates: NDArray[np.datetime64], sessions: NDArray[np.datetime6
 
 
 def _without_overlap(found: Sequence[SymbolBars]) -> list[str]:
-    """The symbols whose span of dates meets no other's."""
+    """The files whose span of dates meets no other's."""
     firsts = np.array([bars.dates[0] for bars in found])
     lasts = np.array([bars.dates[-1] for bars in found])
     others_before = np.searchsorted(np.sort(lasts), firsts, side="left")
     others_after = len(found) - np.searchsorted(np.sort(firsts), lasts, side="right")
     is_lonely = (others_before + others_after == len(found) - 1) & (len(found) > 1)
     lonely = [bars for bars, alone in zip(found, is_lonely.tolist(), strict=True) if alone]
-    return [f"{it.symbol}: its bars, {it.dates[0]} to {it.dates[-1]}, overlap with no other symbol's" for it in lonely]
+    return [
+        f"{it.path.name}: its bars, {it.dates[0]} to {it.dates[-1]}, overlap with no other symbol's; bring more, or take it out"
+        for it in lonely
+    ]
 
 
 def _panel(found: Sequence[SymbolBars]) -> BarPanel:
