@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,8 +81,10 @@ def test_a_parquet_date_with_a_zone_is_the_day_in_that_zone(tmp_path: Path) -> N
 def write_indexed(path: Path, levels: tuple[str, ...], symbols: tuple[str, ...]) -> None:
     """A Parquet file whose index names each bar's symbol beside its instant, of every symbol two days."""
     instants = pd.DatetimeIndex(["2020-03-16 04:00", "2020-03-17 04:00"], tz="UTC")
-    parts = {"symbol": symbols, "Ticker": symbols, "timestamp": instants, "venue": ("N",)}
-    index = pd.MultiIndex.from_product([parts[level] for level in levels], names=levels)
+    parts: dict[str, list[Any]] = {
+        "symbol": list(symbols), "Ticker": list(symbols), "timestamp": instants.tolist(), "venue": ["N"],
+    }  # fmt: skip
+    index = pd.MultiIndex.from_product([parts[level] for level in levels], names=list(levels))
     pd.DataFrame({"close": np.arange(1.0, 1.0 + len(index)), "vwap": 1.0}, index=index).to_parquet(path)
 
 

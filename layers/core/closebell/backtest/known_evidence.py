@@ -9,11 +9,12 @@ the next one, with the sessions before that the desk looks back on.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
+from numpy.typing import NDArray
 
 from closebell.analysis.regime import RegimeSeries, regimes
 from closebell.analysis.validation import Flags, bar_problems, usable
@@ -66,7 +67,7 @@ class KnownEvidence:
         self._era = -1
         self.faulty: dict[str, tuple[int, str]] = {}
         self.regimes: dict[date, Regime] = {}
-        self._coverage_frac: dict[date, float] = {}
+        self._is_usable: dict[date, NDArray[np.bool_]] = {}
         self._matrices: _Matrices | None = None
 
     def read(self, market: Market, parameters: ParameterSet, pair: SessionPair) -> Evidence:
@@ -126,8 +127,7 @@ class KnownEvidence:
         index = panel.columns((parameters.regime_symbol_of(traded),)).close[:, 0]
         scores, is_usable = self._scored(universe), usable(universe, self._splits, self._minimum_sessions)
         rows = {day: row for row, day in enumerate(panel.days)}
-        coverage_frac = zip(rows, is_usable.mean(axis=1).tolist(), strict=True)
-        self._coverage_frac |= {day: share for day, share in coverage_frac if day >= since}
+        self._is_usable |= {day: is_usable[row].copy() for day, row in rows.items() if day >= since}
         return _Matrices(
             panel=panel,
             universe=universe,
@@ -140,9 +140,21 @@ class KnownEvidence:
 
     def coverage_frac(self, session: date) -> float:
         """The share of the universe that the desk can judge after a session of the market."""
-        if session not in self._coverage_frac:
+        return float(self._usable_after(session).mean())
+
+    def judged_symbols(self, sessions: Iterable[date]) -> set[str]:
+        """The symbols of the universe that the desk can judge after one at least of some sessions of the market."""
+        symbols = [instrument.symbol for instrument in self.parameters.instruments(self.market.asset_class)]
+        is_judged = np.zeros(len(symbols), dtype=bool)
+        for session in sessions:
+            is_judged |= self._usable_after(session)
+        return {symbols[column] for column in np.flatnonzero(is_judged).tolist()}
+
+    def _usable_after(self, session: date) -> NDArray[np.bool_]:
+        """Which symbols of the universe, in its order, the desk can judge after a session of the market."""
+        if session not in self._is_usable:
             self._as_of(session)
-        return self._coverage_frac[session]
+        return self._is_usable[session]
 
     def _scored(self, universe: BarPanel) -> Mapping[str, Matrix]:
         """Strategy -> sessions x symbols."""

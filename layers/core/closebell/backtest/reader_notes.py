@@ -1,15 +1,20 @@
 """What a reader of results must know of the bars and of the universe that was traded on them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import pairwise
 
-from closebell.backtest.bar_gaps import gaps_warning
+import numpy as np
+
+from closebell.backtest.bar_gaps import SYMBOLS_SHOWN_MAX, gaps_warning
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.survivorship import survivorship_warning
 from closebell.model.instruments import Market
+from closebell.model.panel import BarPanel
 from closebell.model.parameters import ParameterSet
 from closebell.simulation.bar_market import BarMarket
+
+_REASONS = "not listed, too little history, holes or faults"
 
 
 def bar_notes(market: BarMarket) -> tuple[str, ...]:
@@ -21,7 +26,7 @@ def universe_notes(evidence: KnownEvidence, first: date, last: date) -> tuple[st
     """Sentences about what was not traded in the sessions `first`..`last`, and why."""
     market, parameters = evidence.market, evidence.parameters
     others, absent = _of_other_markets(market.asset_class, parameters), _without_bars(market, parameters)
-    return (*others, *absent, *_uncovered(evidence, first, last))
+    return (*others, *absent, *_unjudged(evidence, first, last))
 
 
 def _of_other_markets(traded: Market, parameters: ParameterSet) -> Iterator[str]:
@@ -40,14 +45,37 @@ def _without_bars(market: BarMarket, parameters: ParameterSet) -> Iterator[str]:
         yield "no bars of the regime's symbol: the market's trend counts as unknown"
 
 
-def _uncovered(evidence: KnownEvidence, first: date, last: date) -> Iterator[str]:
+def _unjudged(evidence: KnownEvidence, first: date, last: date) -> Iterator[str]:
     """Where too little of the universe can be judged the evening before, the desk takes its data for broken and buys nothing."""
-    days = evidence.market.panel.days
-    evenings = [eve for eve, day in pairwise(days) if first <= day <= last]
+    evenings = [eve for eve, day in pairwise(evidence.market.panel.days) if first <= day <= last]
     least = float(evidence.parameters.limits.universe_coverage_frac_min)
-    low_count = sum(evidence.coverage_frac(eve) < least for eve in evenings)
-    if low_count:
-        yield (
-            f"in {low_count} of {len(evenings)} sessions the desk bought nothing, as it could judge less than {least:.0%} of the "
-            "universe: not listed, too little history, holes or faults. Lower limits.universe_coverage_frac_min if that is right"
-        )
+    shares = [evidence.coverage_frac(eve) for eve in evenings]
+    none_count, few_count = sum(share == 0 for share in shares), sum(0 < share < least for share in shares)
+    count, nothing = len(evenings), "sessions the desk bought nothing, as it could judge"
+    if none_count:
+        yield f"in {none_count} of {count} {nothing} no symbol at all: {_REASONS}"
+    if few_count:
+        hint = "Lower limits.universe_coverage_frac_min if that is right"
+        yield f"in {few_count} of {count} {nothing} less than {100 * least:g}% of the universe: {_REASONS}. {hint}"
+    if none_count < count:
+        yield from _never_judged(evidence, evenings)
+
+
+def _never_judged(evidence: KnownEvidence, evenings: Sequence[date]) -> Iterator[str]:
+    """The symbols with bars that were never judged; those of which it is told already what is wrong with them are not named."""
+    panel, judged = evidence.market.panel, evidence.judged_symbols(evenings)
+    others = set(panel.symbols) - judged - evidence.faulty.keys()
+    universe = evidence.parameters.instruments(evidence.market.asset_class)
+    symbols = [instrument.symbol for instrument in universe if instrument.symbol in others]
+    if symbols:
+        shown = ", ".join(f"{symbol} ({_span(panel, symbol)})" for symbol in symbols[:SYMBOLS_SHOWN_MAX])
+        more = f" and {len(symbols) - SYMBOLS_SHOWN_MAX} more symbols" if len(symbols) > SYMBOLS_SHOWN_MAX else ""
+        yield f"never judged, so never bought: {shown}{more}; {_REASONS}"
+
+
+def _span(panel: BarPanel, symbol: str) -> str:
+    """How many bars a symbol has, and from when to when."""
+    days = panel.sessions[np.isfinite(panel.close[:, panel.symbols.index(symbol)])]
+    if len(days) <= 1:
+        return f"1 bar, {days[0]}" if len(days) else "no bars"
+    return f"{len(days)} bars, {days[0]} to {days[-1]}"
