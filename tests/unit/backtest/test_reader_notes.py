@@ -1,11 +1,12 @@
 """What a reader is told of the universe: what could not be judged, by name, and only advice that can be followed."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from closebell.backtest.known_evidence import KnownEvidence
-from closebell.backtest.reader_notes import universe_notes
+from closebell.backtest.reader_notes import bar_notes, universe_notes
 from closebell.backtest.run import default_parameters
 from closebell.model.panel import FIELDS, BarPanel
 from closebell.model.parameters import ParameterSet
@@ -77,3 +78,16 @@ def test_where_some_can_be_judged_the_limit_is_told_to_its_last_digit(least: str
     (told,) = notes_of(panel, parameters.model_copy(update={"limits": limits}))
     assert told.startswith(f"in 39 of 40 sessions the desk bought nothing, as it could judge less than {words} of the universe")
     assert told.endswith("Lower limits.universe_coverage_frac_min if that is right")
+
+
+def test_a_symbol_that_left_counts_only_where_it_is_traded() -> None:
+    panel = unlisted(seeded_panel(1, SESSIONS_COUNT, 6), 5, slice(100, None))
+    market = market_of(panel)
+    assert bar_notes(market, default_parameters(panel, ("momentum",))) == ()
+    (told,) = bar_notes(market, default_parameters(panel.columns(panel.symbols[:5]), ("momentum",)))
+    assert told.startswith("survivorship: all 5 symbols of the universe trade to the end of 2012-01-03 to ")
+
+
+def test_bars_of_which_nothing_is_traded_have_no_survivors() -> None:
+    panel = seeded_panel(1, SESSIONS_COUNT, 6)
+    assert bar_notes(market_of(panel), default_parameters(replace(panel, symbols=tuple("ABCDEF")), ("momentum",))) == ()

@@ -20,13 +20,20 @@ def ending_early(panel: BarPanel, column: int, rows_count: int) -> BarPanel:
 def test_the_demos_stocks_all_survived() -> None:
     told = survivorship_warning(RealPrices(ExchangeCalendar()).panel())
     assert told is not None
-    assert told.startswith("survivorship: all 22 symbols of the bars trade to the last session of 1999-01-04 to 2018-12-31")
+    assert told.startswith("survivorship: all 22 symbols of the universe trade to the end of 1999-01-04 to 2018-12-31")
 
 
 def test_one_symbol_that_left_is_enough_to_say_nothing() -> None:
     panel = seeded_panel(3, 400, 6)
     assert survivorship_warning(panel)
     assert survivorship_warning(ending_early(panel, 2, 60)) is None
+
+
+def test_who_lacks_the_last_sessions_alone_was_downloaded_earlier_and_did_not_leave() -> None:
+    panel = seeded_panel(3, 400, 6)
+    assert survivorship_warning(ending_early(panel, 2, 1)) == survivorship_warning(panel)
+    assert survivorship_warning(ending_early(panel, 2, 5)) == survivorship_warning(panel)
+    assert survivorship_warning(ending_early(panel, 2, 6)) is None
 
 
 def test_a_symbol_that_was_listed_late_has_not_left() -> None:

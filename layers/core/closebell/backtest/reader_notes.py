@@ -17,9 +17,11 @@ from closebell.simulation.bar_market import BarMarket
 _REASONS = "not listed, too little history, holes or faults"
 
 
-def bar_notes(market: BarMarket) -> tuple[str, ...]:
-    """Sentences about the bars: sessions that symbols lack, and that nothing was ever delisted."""
-    return tuple(note for note in (gaps_warning(market.panel), survivorship_warning(market.panel)) if note)
+def bar_notes(market: BarMarket, parameters: ParameterSet) -> tuple[str, ...]:
+    """Sentences about the bars: sessions that symbols lack, and that nothing of what is traded was ever delisted."""
+    symbols = {instrument.symbol for instrument in parameters.instruments(market.asset_class)}
+    traded = market.panel.columns(tuple(symbol for symbol in market.panel.symbols if symbol in symbols))
+    return tuple(note for note in (gaps_warning(market.panel), survivorship_warning(traded)) if note)
 
 
 def universe_notes(evidence: KnownEvidence, first: date, last: date) -> tuple[str, ...]:
