@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -118,6 +119,16 @@ def test_what_is_not_listed_in_every_session_is_no_reason_to_stop_buying_unless_
     (tmp_path / "desk.toml").write_text(f'regime_symbol = "SPY"\n[universe]\nenergy = [{symbols}]\n')
     done = run(*asked, "--config", tmp_path / "desk.toml", "--out", tmp_path / "c")
     assert "sessions the desk bought nothing, as it could judge less than 80% of the universe" in " ".join(done.output.split())
+
+
+def test_a_file_that_is_left_out_is_a_note_of_the_result(bars: Path, tmp_path: Path) -> None:
+    shutil.copytree(bars, tmp_path / "bars")
+    (tmp_path / "bars" / "AAA.csv.gz").write_bytes(b"packed")
+    done = run("backtest", "--bars", tmp_path / "bars", "--strategies", "rsi", "--from", "2013-02-01", "--out", tmp_path / "r")
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "r" / "result.json").read_text())
+    assert result["warnings"][0].startswith("left out of the bars: AAA.csv.gz; ")
+    assert "note: left out of the bars: AAA.csv.gz" in done.output
 
 
 def test_bars_of_an_index_alone_are_no_universe(bars: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from closebell.adapters.bar_files import read_bar_folder, read_splits
+from closebell.adapters.bar_files import left_out_note, read_bar_folder, read_splits
 from closebell.model.errors import DataError
 from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel
@@ -356,6 +356,21 @@ def test_capital_suffixes_are_read_hidden_files_are_not_and_a_folder_is_said_to_
     (tmp_path / "BBB.csv").mkdir()
     with pytest.raises(DataError, match=r"BBB\.csv cannot be read: Is a directory$"):
         read_bar_folder(tmp_path)
+
+
+def test_what_is_left_out_of_a_folder_and_may_be_bars_is_told(tmp_path: Path) -> None:
+    for folder in ("energy", "notes", ".hidden", "empty"):
+        (tmp_path / folder).mkdir()
+    for name in ("AAA.csv", "splits.csv", "notes.txt", "fetched.json", "notes/read.me", ".hidden/BBB.csv", ".CCC.csv.part"):
+        (tmp_path / name).write_text(GOOD)
+    assert left_out_note(tmp_path) == ()
+    for name in ("BBB.CSV.gz", "energy/CCC.parquet", "DDD.parquet.zip"):
+        (tmp_path / name).write_text(GOOD)
+    (told,) = left_out_note(tmp_path)
+    assert told.startswith("left out of the bars: BBB.CSV.gz, DDD.parquet.zip, energy/; only files of the folder itself are read")
+    for number in range(4):
+        (tmp_path / f"E{number}.csv.gz").write_text(GOOD)
+    assert "BBB.CSV.gz, DDD.parquet.zip, E0.csv.gz, E1.csv.gz, E2.csv.gz and 2 more; only" in left_out_note(tmp_path)[0]
 
 
 def test_no_folder_no_files_and_two_of_a_kind_are_said(tmp_path: Path) -> None:

@@ -82,12 +82,21 @@ def test_where_some_can_be_judged_the_limit_is_told_to_its_last_digit(least: str
 
 def test_a_symbol_that_left_counts_only_where_it_is_traded() -> None:
     panel = unlisted(seeded_panel(1, SESSIONS_COUNT, 6), 5, slice(100, None))
-    market = market_of(panel)
-    assert bar_notes(market, default_parameters(panel, ("momentum",))) == ()
-    (told,) = bar_notes(market, default_parameters(panel.columns(panel.symbols[:5]), ("momentum",)))
+    whole, alive = (default_parameters(known, ("momentum",)) for known in (panel, panel.columns(panel.symbols[:5])))
+    assert bar_notes(market_of(panel), whole, ()) == ()
+    (told,) = bar_notes(market_of(panel), alive, ())
     assert told.startswith("survivorship: all 5 symbols of the universe trade to the end of 2012-01-03 to ")
 
 
 def test_bars_of_which_nothing_is_traded_have_no_survivors() -> None:
     panel = seeded_panel(1, SESSIONS_COUNT, 6)
-    assert bar_notes(market_of(panel), default_parameters(replace(panel, symbols=tuple("ABCDEF")), ("momentum",))) == ()
+    others = default_parameters(replace(panel, symbols=tuple("ABCDEF")), ("momentum",))
+    assert bar_notes(market_of(panel), others, ()) == ()
+
+
+def test_what_was_not_read_is_told_before_what_the_bars_lack() -> None:
+    panel = seeded_panel(1, SESSIONS_COUNT, 6)
+    parameters = default_parameters(panel, ("momentum",))
+    first, second = bar_notes(market_of(panel), parameters, ("left out: AAA.csv.gz",))
+    assert first == "left out: AAA.csv.gz"
+    assert second.startswith("survivorship")

@@ -81,6 +81,33 @@ def read_bar_folder(
     return _panel(found)
 
 
+def left_out_note(folder: Path) -> tuple[str, ...]:
+    """One sentence that names what a folder holds beside its files of bars and may hold bars too: packed files, and folders."""
+    others = [path for path in sorted(folder.iterdir()) if not _is_bar_file(path) and not path.name.startswith(".")]
+    packed = [path.name for path in others if _SUFFIXES & {suffix.lower() for suffix in path.suffixes[:-1]}]
+    folders = [f"{path.name}/" for path in others if path.is_dir() and _holds_bars(path)]
+    if not packed and not folders:
+        return ()
+    return (f"left out of the bars: {_first_of([*packed, *folders])}; only files of the folder itself are read, and not packed",)
+
+
+def _holds_bars(folder: Path) -> bool:
+    try:
+        return any(_is_bar_file(path) for path in folder.iterdir())
+    except OSError:  # a folder that cannot be looked into is nothing that a backtest should stop at
+        return False
+
+
+def _is_bar_file(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES and path.name != SPLITS_FILE and not path.name.startswith(".")
+
+
+def _first_of(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - FILES_SHOWN_MAX} more" if len(names) > FILES_SHOWN_MAX else ""
+    return ", ".join(names[:FILES_SHOWN_MAX]) + more
+
+
 def read_splits(folder: Path, panel: BarPanel) -> dict[str, dict[date, float]]:
     """Symbol -> ex-date -> ratio (2.0: two new shares for one old) from splits.csv (symbol,ex_date,ratio); empty without one.
 
@@ -194,10 +221,7 @@ def _bar_paths(folder: Path) -> list[Path]:
         found = sorted(folder.iterdir())
     except OSError as error:
         raise DataError(f"the folder {folder} cannot be read: {error.strerror or error}") from error
-    paths = [
-        path for path in found
-        if path.suffix.lower() in _SUFFIXES and path.name != SPLITS_FILE and not path.name.startswith(".")
-    ]  # fmt: skip
+    paths = [path for path in found if _is_bar_file(path)]
     if not paths:
         raise DataError(f"{folder} holds no SYMBOL.csv and no SYMBOL.parquet: `closebell bars fetch` gets some")
     doubled = sorted(stem for stem, count in Counter(path.stem for path in paths).items() if count > 1)
@@ -294,9 +318,8 @@ def _apart(found: Sequence[SymbolBars], absent: NDArray[np.datetime64]) -> str:
     after = [bars.path.name for bars in found if bars.dates[0] > unspanned[0]]
     earlier, later = (before, "end before", "begin after"), (after, "begin after", "end before")
     fewer, lie, others_lie = earlier if len(before) <= len(after) else later
-    more = f" and {len(fewer) - FILES_SHOWN_MAX} more" if len(fewer) > FILES_SHOWN_MAX else ""
-    named = ", ".join(fewer[:FILES_SHOWN_MAX]) + more
-    return f": the bars of {named} {lie} {unspanned[0]}, and all others {others_lie} it; bring what is between, or take those out"
+    hint = "bring what is between, or take those out"
+    return f": the bars of {_first_of(fewer)} {lie} {unspanned[0]}, and all others {others_lie} it; {hint}"
 
 
 def _gaps(dates: NDArray[np.datetime64], sessions: NDArray[np.datetime64]) -> Iterator[Fault]:

@@ -22,10 +22,11 @@ SYNTHETIC_REGIME_SYMBOL = "IDX0"
 
 
 class NamedMarket(NamedTuple):
-    """A market to trade and the configuration that fits it."""
+    """A market to trade, the configuration that fits it, and sentences about where its bars come from."""
 
     market: BarMarket
     parameters: ParameterSet
+    notes: tuple[str, ...] = ()
 
 
 def demo_market(calendar: Calendar, spread_frac: Decimal = Decimal(0)) -> NamedMarket:

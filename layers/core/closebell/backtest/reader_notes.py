@@ -17,11 +17,12 @@ from closebell.simulation.bar_market import BarMarket
 _REASONS = "not listed, too little history, holes or faults"
 
 
-def bar_notes(market: BarMarket, parameters: ParameterSet) -> tuple[str, ...]:
-    """Sentences about the bars: sessions that symbols lack, and that nothing of what is traded was ever delisted."""
+def bar_notes(market: BarMarket, parameters: ParameterSet, source_notes: tuple[str, ...]) -> tuple[str, ...]:
+    """Sentences about the bars: `source_notes` of where they come from, sessions that symbols lack, and that nothing of what is
+    traded was ever delisted."""
     symbols = {instrument.symbol for instrument in parameters.instruments(market.asset_class)}
     traded = market.panel.columns(tuple(symbol for symbol in market.panel.symbols if symbol in symbols))
-    return tuple(note for note in (gaps_warning(market.panel), survivorship_warning(traded)) if note)
+    return (*source_notes, *(note for note in (gaps_warning(market.panel), survivorship_warning(traded)) if note))
 
 
 def universe_notes(evidence: KnownEvidence, first: date, last: date) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def backtest(
         with progress_bar(console, "trading", "sessions") as progress:
             records = run_backtest(
                 found.market, parameters, options, first=asked.day_of(since), last=asked.day_of(until),
-                decisions=decisions, warnings=bar_notes(found.market, parameters), progress=progress,
+                decisions=decisions, warnings=bar_notes(found.market, parameters, found.notes), progress=progress,
             )  # fmt: skip
         summary = summary_of(records)
         write_directory(out, backtest_files(records, summary))
@@ -73,7 +73,7 @@ def compare(
         whole = asked.desk_parameters(found, config, asked.names_in(strategies))
         span = span_of(found.market, whole, asked.day_of(since), asked.day_of(until))  # the same sessions for every one
         desks = {name: voted_by(whole, (name,)) for name in whole.strategies} | {ENSEMBLE: whole}
-        told = bar_notes(found.market, whole)
+        told = bar_notes(found.market, whole, found.notes)
         for name, parameters in desks.items():
             with progress_bar(console, name, "sessions") as progress:
                 records = run_backtest(

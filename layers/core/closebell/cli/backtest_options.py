@@ -80,7 +80,8 @@ def market_named(
         return demo_market(calendar, costs.spread_frac)
     if bars == "synthetic":
         return synthetic_days(calendar, costs.spread_frac, market=market)
-    from closebell.adapters.bar_files import read_bar_folder, read_splits  # pandas is imported only where files are read
+    # pandas is imported only where files are read
+    from closebell.adapters.bar_files import left_out_note, read_bar_folder, read_splits
 
     folder = Path(bars)
     panel = read_bar_folder(
@@ -91,7 +92,7 @@ def market_named(
         panel, hours_of(calendar, panel, market), splits=read_splits(folder, panel), spread_frac=costs.spread_frac,
         label=f"{folder}", asset_class=market, account_hours=hours_of(calendar, panel),
     )  # fmt: skip
-    return NamedMarket(found, default_parameters(found.panel, (), market))
+    return NamedMarket(found, default_parameters(found.panel, (), market), left_out_note(folder))
 
 
 def desk_parameters(found: NamedMarket, config: Path | None, strategies: tuple[str, ...]) -> ParameterSet:

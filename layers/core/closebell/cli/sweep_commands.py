@@ -67,7 +67,7 @@ def sweep_command(
         search = _search(sampler, axes, base, points, require_objective(objective), seed)
         span = sweep_span(found.market, base, axes, asked.day_of(since), asked.day_of(until))
         ground = SweepGround(found.market, options, *span)
-        notes = (*bar_notes(found.market, whole), *universe_notes(KnownEvidence(found.market, whole), *span))
+        notes = (*bar_notes(found.market, whole, found.notes), *universe_notes(KnownEvidence(found.market, whole), *span))
         with SweepPool(ground, workers) as pool:
             crew = FannedOut(ground, operator_desk(stack).archive, operator_sweep(stack)) if stack else pool
             results = ranked(_swept(console, search, crew, ground_sha256(ground), out), objective)

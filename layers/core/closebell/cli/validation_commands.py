@@ -66,7 +66,8 @@ def validate_configuration(
                 validation = validate(request, folder, done)
             known = validation.split.development
             evidence = KnownEvidence(found.market.altered(until=known.last), request.parameters)
-            notes = (*bar_notes(found.market, request.parameters), *universe_notes(evidence, known.first, known.last))
+            told = universe_notes(evidence, known.first, known.last)
+            notes = (*bar_notes(found.market, request.parameters, found.notes), *told)
         judged = [*flags(validation), *([lookahead_flag(strategy_of(replace(file)))] if file else [])]  # run anew, as it was read
         folder.write(validation_files(validation, judged))
     except ClosebellError as error:
