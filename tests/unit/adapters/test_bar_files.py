@@ -359,18 +359,20 @@ def test_capital_suffixes_are_read_hidden_files_are_not_and_a_folder_is_said_to_
 
 
 def test_what_is_left_out_of_a_folder_and_may_be_bars_is_told(tmp_path: Path) -> None:
-    for folder in ("energy", "notes", ".hidden", "empty"):
+    for folder in ("energy", "tech", "notes", ".hidden", "results", "odd"):
         (tmp_path / folder).mkdir()
+    (tmp_path / "results" / "trades.csv").write_text("symbol,entered_at,exited_at\n")
+    (tmp_path / "odd" / "AAA.csv").mkdir()
     for name in ("AAA.csv", "splits.csv", "notes.txt", "fetched.json", "notes/read.me", ".hidden/BBB.csv", ".CCC.csv.part"):
         (tmp_path / name).write_text(GOOD)
     assert left_out_note(tmp_path) == ()
-    for name in ("BBB.CSV.gz", "energy/CCC.parquet", "DDD.parquet.zip"):
+    for name in ("BBB.CSV.gz", "energy/CCC.parquet", "tech/EEE.csv", "DDD.parquet.zip"):
         (tmp_path / name).write_text(GOOD)
     (told,) = left_out_note(tmp_path)
-    assert told.startswith("left out of the bars: BBB.CSV.gz, DDD.parquet.zip, energy/; only files of the folder itself are read")
+    assert told.startswith("left out of the bars: BBB.CSV.gz, DDD.parquet.zip, energy/, tech/; only files of the folder")
     for number in range(4):
         (tmp_path / f"E{number}.csv.gz").write_text(GOOD)
-    assert "BBB.CSV.gz, DDD.parquet.zip, E0.csv.gz, E1.csv.gz, E2.csv.gz and 2 more; only" in left_out_note(tmp_path)[0]
+    assert "BBB.CSV.gz, DDD.parquet.zip, E0.csv.gz, E1.csv.gz, E2.csv.gz and 3 more; only" in left_out_note(tmp_path)[0]
 
 
 def test_no_folder_no_files_and_two_of_a_kind_are_said(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from closebell.model.instruments import Market
 from closebell.model.panel import FIELDS, BarPanel
 
 SPLITS_FILE = "splits.csv"
-FILES_SHOWN_MAX = 5
+FILES_SHOWN_MAX, FILES_LOOKED_AT_MAX = 5, 20
 RANGE_TOLERANCE_FRAC = 1e-4
 """How far open and close may lie outside low and high: adjusted prices are rounded each on its own."""
 PRICE_USD_MIN, PRICE_USD_MAX = 1e-9, 1e9
@@ -32,6 +33,7 @@ VOLUME_SHARES_MAX = 1e15
 _SUFFIXES = {".csv", ".parquet"}
 _USD_PAIR = re.compile(r"([A-Z0-9]{2,}?)[-_]?USD")
 _REQUIRED = ("date", "close")
+_HEADER_CHARS_MAX = 1000
 
 SessionDates = Callable[[date, date], Collection[date]]
 
@@ -92,10 +94,18 @@ def left_out_note(folder: Path) -> tuple[str, ...]:
 
 
 def _holds_bars(folder: Path) -> bool:
+    """Whether one of a folder's first files is of bars; what a backtest has written is not."""
     try:
-        return any(_is_bar_file(path) for path in folder.iterdir())
+        files = list(islice((path for path in folder.iterdir() if _is_bar_file(path)), FILES_LOOKED_AT_MAX))
+        return any(path.suffix.lower() == ".parquet" or _has_columns_of_bars(path) for path in files)
     except OSError:  # a folder that cannot be looked into is nothing that a backtest should stop at
         return False
+
+
+def _has_columns_of_bars(path: Path) -> bool:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline(_HEADER_CHARS_MAX)
+    return {name.strip().strip('"').lower() for name in header.split(",")}.issuperset(_REQUIRED)
 
 
 def _is_bar_file(path: Path) -> bool:
