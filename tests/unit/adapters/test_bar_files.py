@@ -297,6 +297,16 @@ def test_files_that_lie_apart_from_the_others_are_named(
     assert words in str(caught.value)
 
 
+def test_what_no_file_has_is_not_told_while_a_file_cannot_be_read(tmp_path: Path) -> None:
+    days = [date(2020, 3, 9) + timedelta(days=number) for number in range(4)]
+    (tmp_path / "AAA.csv").write_text("date,close\n2020-03-09,1\n")
+    (tmp_path / "BBB.csv").write_text("date,close\n2020-03-12,1\n")
+    (tmp_path / "CCC.csv").write_text("date,close\n" + "".join(f"{day},{day.day - 10}\n" for day in days))
+    with pytest.raises(DataError) as caught:
+        read_bar_folder(tmp_path, lambda first, last: days)
+    assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]] == ["CCC.csv line 2", "CCC.csv line 3"]
+
+
 def test_a_class_of_shares_is_written_as_the_broker_writes_it(tmp_path: Path) -> None:
     (tmp_path / "BRK-B.csv").write_text(GOOD)
     assert read_bar_folder(tmp_path, lambda first, last: {date(2020, 3, 16), date(2020, 3, 17)}).symbols == ("BRK.B",)

@@ -75,7 +75,7 @@ def read_bar_folder(
     symbols = _symbols(paths, market, problems)
     found = [bars for path, symbol in symbols.items() if (bars := _read(path, symbol, problems)) is not None]
     if sessions_between is not None and found:
-        problems += _wrong_market(found, market) or _wrong_sessions(found, sessions_between, gaps_are_allowed)
+        problems += _wrong_market(found, market) or _wrong_sessions(found, paths, sessions_between, gaps_are_allowed)
     if not problems:
         problems += _without_overlap(found)
     if problems:
@@ -303,8 +303,10 @@ def _wrong_market(found: Sequence[SymbolBars], market: Market) -> list[str]:
     return [f"{', '.join(pairs)}: a crypto pair has other sessions and fees than shares; {hint}"] if pairs else []
 
 
-def _wrong_sessions(found: Sequence[SymbolBars], sessions_between: SessionDates, gaps_are_allowed: bool) -> Iterator[str]:
-    """What the market's sessions say against the files."""
+def _wrong_sessions(
+    found: Sequence[SymbolBars], paths: Sequence[Path], sessions_between: SessionDates, gaps_are_allowed: bool
+) -> Iterator[str]:
+    """What the market's sessions say against the files. What no file has is not known before all of `paths` could be read."""
     first, last = min(bars.dates[0] for bars in found), max(bars.dates[-1] for bars in found)
     sessions = np.array(sorted(sessions_between(first.astype(object), last.astype(object))), dtype="datetime64[D]")
     for bars in found:
@@ -312,7 +314,7 @@ def _wrong_sessions(found: Sequence[SymbolBars], sessions_between: SessionDates,
         if not gaps_are_allowed:
             yield from located(bars.path, _gaps(bars.dates, sessions))
     absent = np.setdiff1d(sessions, np.concatenate([bars.dates for bars in found]))
-    if len(absent):
+    if len(absent) and len(found) == len(paths):
         told = f"{absent[0]}" + (f" and {len(absent) - 1} more sessions up to {absent[-1]}" if len(absent) > 1 else "")
         yield f"no file has a bar of {told}, though the market was open{_apart(found, absent)}"
 
