@@ -1,13 +1,18 @@
 """The command line's application, and what its commands say alike: notes, failures, interrupts."""
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+
+from closebell.model.errors import DataError
 
 app = typer.Typer(
     help="A trading desk that runs itself: ask it why, stop it, set it up.", no_args_is_help=True, add_completion=False
@@ -19,6 +24,35 @@ INTERRUPTED = 130
 """A shell's status for a command that was interrupted."""
 
 
+class ResultConsole(Console):
+    """Stdout, for what is said of results. Where nobody reads on, as behind `| head`, the rest is not said, and nothing ends."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        _give_up_stdout()
+
+
+@contextmanager
+def telling_of(out: Path) -> Iterator[Console]:
+    """The console for what is said of results that are written. Where stdout takes nothing, the place of the results is said on
+    stderr, and the status is 1."""
+    try:
+        yield ResultConsole()
+    except OSError as error:
+        _give_up_stdout()
+        fail(DataError(f"the results are in {out}, but stdout does not take what is said of them: {error.strerror or error}"))
+
+
+def _give_up_stdout() -> None:
+    """Let what stdout still holds go nowhere: the interpreter would fail with it once more at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 def show_notes(console: Console, notes: Iterable[str]) -> None:
     """Say what a reader must know of the results, a line each."""
     for note in notes:
@@ -26,12 +60,21 @@ def show_notes(console: Console, notes: Iterable[str]) -> None:
 
 
 @contextmanager
-def progress_bar(console: Console, doing: str, of_what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(doing: str, of_what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar that shows how far something is and how long the rest will take; it is told how many of how many are done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(of_what), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as shown:
+    with progress_on_stderr(*columns) as shown:
         bar = shown.add_task(doing, total=None)
         yield lambda done_count, total_count: shown.update(bar, completed=done_count, total=total_count)
+
+
+def progress_on_stderr(*columns: ProgressColumn) -> Progress:
+    """A bar that goes when it is done. Only a terminal is shown one: stdout is for results, a file for what stays."""
+    console = Console(stderr=True, highlight=False)
+    is_beside_stdout = bool(sys.stdout and sys.stdout.isatty())  # None where a shell closed it
+    return Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=is_beside_stdout
+    )
 
 
 def fail(error: Exception) -> NoReturn:

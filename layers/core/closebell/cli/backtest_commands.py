@@ -16,7 +16,7 @@ from closebell.backtest.result_files import backtest_files, comparison_files, re
 from closebell.backtest.run import run_backtest, span_of, voted_by
 from closebell.backtest.summary import summary_of
 from closebell.cli import backtest_options as asked
-from closebell.cli.application import app, fail, progress_bar, show_notes
+from closebell.cli.application import app, fail, progress_bar, show_notes, telling_of
 from closebell.model.decision import Decision
 from closebell.model.errors import ClosebellError
 from closebell.model.instruments import Market
@@ -34,7 +34,6 @@ def backtest(
     every_decision: Annotated[bool, typer.Option(help="Keep every symbol's decision of every session: much slower.")] = False,
 ) -> None:
     """Trade past sessions with the deployed desk's own code; results before and after costs."""
-    console = Console(highlight=False)
     try:
         refuse_unfit(out)
         costs = asked.costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
@@ -42,7 +41,7 @@ def backtest(
         found = asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
         parameters = asked.desk_parameters(found, config, asked.names_in(strategies))
         decisions: list[Decision] | None = [] if every_decision else None
-        with progress_bar(console, "trading", "sessions") as progress:
+        with progress_bar("trading", "sessions") as progress:
             records = run_backtest(
                 found.market, parameters, options, first=asked.day_of(since), last=asked.day_of(until),
                 decisions=decisions, warnings=bar_notes(found.market, parameters, found.notes), progress=progress,
@@ -51,8 +50,9 @@ def backtest(
         write_directory(out, backtest_files(records, summary))
     except ClosebellError as error:
         fail(error)
-    show(console, records, summary)
-    console.print(f"written to {out}: open {out / 'report.html'}", soft_wrap=True)
+    with telling_of(out) as console:
+        show(console, records, summary)
+        console.print(f"written to {out}: open {out / 'report.html'}", soft_wrap=True)
 
 
 @app.command()
@@ -63,7 +63,6 @@ def compare(
     capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False, market: asked.AssetClass = Market.US_EQUITY,
 ) -> None:
     """Backtest every strategy alone and all of them together, side by side."""
-    console = Console(highlight=False)
     compared = []
     try:
         refuse_unfit(out)
@@ -75,7 +74,7 @@ def compare(
         desks = {name: voted_by(whole, (name,)) for name in whole.strategies} | {ENSEMBLE: whole}
         told = bar_notes(found.market, whole, found.notes)
         for name, parameters in desks.items():
-            with progress_bar(console, name, "sessions") as progress:
+            with progress_bar(name, "sessions") as progress:
                 records = run_backtest(
                     found.market, parameters, options, first=span[0], last=span[1], warnings=told, progress=progress
                 )
@@ -83,11 +82,12 @@ def compare(
         write_directory(out, comparison_files(compared))
     except ClosebellError as error:
         fail(error)
-    show_comparison(console, compared)
     shared = [note for note in compared[0].records.warnings if all(note in it.records.warnings for it in compared)]
-    show_notes(console, shared)
-    show_notes(console, (f"{it.name}: {note}" for it in compared for note in it.records.warnings if note not in shared))
-    console.print(f"written to {out}: open {out / 'comparison.html'}", soft_wrap=True)
+    with telling_of(out) as console:
+        show_comparison(console, compared)
+        show_notes(console, shared)
+        show_notes(console, (f"{it.name}: {note}" for it in compared for note in it.records.warnings if note not in shared))
+        console.print(f"written to {out}: open {out / 'comparison.html'}", soft_wrap=True)
 
 
 def show(console: Console, records: BacktestRecords, summary: Mapping[str, Any]) -> None:

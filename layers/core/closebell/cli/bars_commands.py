@@ -10,7 +10,7 @@ from rich.console import Console
 from closebell.adapters.bar_store import BarFormat
 from closebell.adapters.system_clock import SystemClock
 from closebell.app.fetch_bars import FetchedBars
-from closebell.cli.application import app, end_interrupted, fail, progress_bar
+from closebell.cli.application import app, end_interrupted, fail, progress_bar, telling_of
 from closebell.model.errors import BrokerKeyRefused, BrokerUnavailable, ClosebellError, RateLimited, StoreUnavailable
 
 LATE_STARTS_SHOWN_MAX = 5
@@ -39,7 +39,6 @@ def fetch(
     """
     from closebell.wiring.bar_fetch import bar_fetch  # the other commands need not load the feed
 
-    console = Console(highlight=False)
     done = (0, len(symbols))
 
     def follow(done_count: int, total_count: int) -> None:
@@ -48,7 +47,7 @@ def fetch(
         shown(done_count, total_count)
 
     try:
-        with progress_bar(console, "fetching", "symbols") as shown:
+        with progress_bar("fetching", "symbols") as shown:
             fetched = bar_fetch(out, bar_format, feed).fetch(
                 symbols, since.date(), until.date() if until else None, SystemClock().now(), replaces=refresh, progress=follow
             )
@@ -56,7 +55,8 @@ def fetch(
         fail(_with_what_to_do(error, *done))
     except KeyboardInterrupt as error:
         end_interrupted(f"the files that are written stay in {out}, the same command fetches the rest", error)
-    _tell(console, fetched, out, since)
+    with telling_of(out) as console:
+        _tell(console, fetched, out, since)
     if fetched.refused:
         raise typer.Exit(1)
 

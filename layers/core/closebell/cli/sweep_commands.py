@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from closebell.backtest.known_evidence import KnownEvidence
@@ -18,7 +18,7 @@ from closebell.backtest.sweep_pool import SweepGround, SweepPool
 from closebell.backtest.sweep_search import OBJECTIVE, Crew, GridSearch, Search, ground_sha256, ranked, require_objective, sweep
 from closebell.backtest.sweep_store import TABLE, PointResult, PointStore, write_table
 from closebell.cli import backtest_options as asked
-from closebell.cli.application import app, end_interrupted, fail, show_notes
+from closebell.cli.application import app, end_interrupted, fail, progress_on_stderr, show_notes, telling_of
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
@@ -56,7 +56,6 @@ def sweep_command(
 ) -> None:
     """Backtest many configurations in processes side by side; an interrupted sweep goes on with what is missing. Status 1 when
     every point failed."""
-    console = Console(highlight=False)
     try:
         costs = asked.costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
         options = costs.options(asked.amount_of("--cash", cash))
@@ -70,15 +69,16 @@ def sweep_command(
         notes = (*bar_notes(found.market, whole, found.notes), *universe_notes(KnownEvidence(found.market, whole), *span))
         with SweepPool(ground, workers) as pool:
             crew = FannedOut(ground, operator_desk(stack).archive, operator_sweep(stack)) if stack else pool
-            results = ranked(_swept(console, search, crew, ground_sha256(ground), out), objective)
+            results = ranked(_swept(search, crew, ground_sha256(ground), out), objective)
         write_table(out, results)
     except ClosebellError as error:
         fail(error)
     except KeyboardInterrupt as error:
         end_interrupted(f"what is done is in {out}, the same command does the rest", error)
-    _show(console, results, objective)
-    show_notes(console, notes)
-    console.print(f"written to {out / TABLE}", soft_wrap=True)
+    with telling_of(out) as console:
+        _show(console, results, objective)
+        show_notes(console, notes)
+        console.print(f"written to {out / TABLE}", soft_wrap=True)
     if all(result.summary is None for result in results):
         raise typer.Exit(1)
 
@@ -93,14 +93,13 @@ def _search(sampler: Sampler, axes: tuple[SweepAxis, ...], base: ParameterSet, p
     return OptunaSearch(axes, base, points, objective, seed)
 
 
-def _swept(console: Console, search: Search, crew: Crew, sweep_sha256: str, out: Path) -> list[PointResult]:
+def _swept(search: Search, crew: Crew, sweep_sha256: str, out: Path) -> list[PointResult]:
     """The results, with a bar below that shows how far the sweep is and how long the rest will take."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("points"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    progress = Progress(*columns, console=console, transient=True)
-    with PointStore(out) as store, progress as shown:
+    with PointStore(out) as store, progress_on_stderr(*columns) as shown:
         task = shown.add_task("sweeping", total=search.points_count)
 
         def tell(done_count: int, total_count: int, failed_count: int) -> None:

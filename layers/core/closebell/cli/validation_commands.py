@@ -22,7 +22,7 @@ from closebell.backtest.validation_files import validation_files
 from closebell.backtest.validation_folder import ValidationFolder
 from closebell.backtest.verdict import Colour, VerdictFlag, flags, is_refused, lookahead_flag
 from closebell.cli import backtest_options as asked
-from closebell.cli.application import app, end_interrupted, fail, progress_bar, show_notes
+from closebell.cli.application import app, end_interrupted, fail, progress_bar, show_notes, telling_of
 from closebell.cli.strategy_file import read_file, strategy_of
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
@@ -45,7 +45,6 @@ def validate_configuration(
     market: asked.AssetClass = Market.US_EQUITY,
 ) -> None:
     """Judge a configuration by sessions it was not chosen on. Status 1 when a red flag stands."""
-    console = Console(highlight=False)
     try:
         if grid not in GRID_COUNTS:
             raise ConfigurationError(f"--grid is {grid}: write {', '.join(map(str, GRID_COUNTS))}")
@@ -62,7 +61,7 @@ def validate_configuration(
                 first=asked.day_of(since), last=asked.day_of(until), grid_count=grid, seed=seed, workers_count=workers,
                 opens_at=SystemClock().now() if open_holdout else None,
             )  # fmt: skip
-            with progress_bar(console, "validating", "backtests") as done:
+            with progress_bar("validating", "backtests") as done:
                 validation = validate(request, folder, done)
             known = validation.split.development
             evidence = KnownEvidence(found.market.altered(until=known.last), request.parameters)
@@ -74,9 +73,10 @@ def validate_configuration(
         fail(error)
     except KeyboardInterrupt as error:
         end_interrupted(f"the trials that were done are remembered in {out}, the same command tries all of them", error)
-    show_verdict(console, validation, judged)
-    show_notes(console, notes)
-    console.print(f"written to {out}")
+    with telling_of(out) as console:
+        show_verdict(console, validation, judged)
+        show_notes(console, notes)
+        console.print(f"written to {out}", soft_wrap=True)
     if is_refused(judged):
         raise typer.Exit(1)
 
