@@ -2,11 +2,16 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from closebell.backtest.sweep_store import PointResult, write_table
+from closebell.backtest.validation_folder import ValidationFolder
 from closebell.cli import app
+from closebell.cli.application import INTERRUPTED
+from closebell.model.errors import DataError
 from tests.unit.backtest.markets import seeded_panel, write_bars
 
 COMMANDS = {"backtest": "report.html", "compare": "comparison.html", "sweep": "sweep.csv"}
@@ -54,3 +59,55 @@ def test_a_stdout_on_a_full_disk_is_said_in_a_line_once_the_results_are_written(
     assert (tmp_path / "r" / COMMANDS[command]).exists()
     told = f"the results are in {tmp_path / 'r'}, but stdout does not take what is said of them: No space left on device"
     assert capfd.readouterr().err == f"closebell: {told}\n"
+
+
+def ended_at(count: int, error: BaseException) -> Callable[[Path, bytes], int]:
+    """A `Path.write_bytes` that is ended within its `count`th file."""
+    done: list[Path] = []
+
+    def write_bytes(path: Path, content: bytes) -> int:
+        done.append(path)
+        with path.open("wb") as file:
+            written_count = file.write(content[: len(content) // 2] if len(done) == count else content)
+        if len(done) == count:
+            raise error
+        return written_count
+
+    return write_bytes
+
+
+FULL = OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("command", ["backtest", "compare"])
+def test_an_interrupt_while_results_are_written_is_said_and_leaves_what_was_there(
+    command: str, bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "r"
+    out.mkdir()
+    (out / "result.json").write_text("{}")
+    monkeypatch.setattr(Path, "write_bytes", ended_at(3, KeyboardInterrupt()))
+    assert status_of(words_for(command, bars, out)) == INTERRUPTED
+    assert capfd.readouterr() == ("", f"closebell: interrupted; {out} is as it was\n")
+    assert {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == {out / "result.json": "{}"}
+    assert [path.name for path in tmp_path.iterdir()] == ["r"], "nothing is left beside"
+
+
+@pytest.mark.parametrize("error", [FULL, KeyboardInterrupt()])
+def test_a_folder_of_a_validation_is_of_one_run_whatever_ends_the_next(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("validation.json", "verdict.csv", "sensitivity.png")
+    folder = ValidationFolder(tmp_path)
+    folder.write(dict.fromkeys(names, b"first"))
+    monkeypatch.setattr(Path, "write_bytes", ended_at(2, error))
+    with pytest.raises((DataError, KeyboardInterrupt), match="No space left|^$"):
+        folder.write(dict.fromkeys(names, b"second"))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == dict.fromkeys(names, b"first")
+
+
+def test_a_table_that_a_full_disk_does_not_take_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "write_bytes", ended_at(1, FULL))
+    with pytest.raises(DataError, match="the table could not be written to .*: No space left on device"):
+        write_table(tmp_path, [PointResult("key", {"seed": "1"}, None, "a fault")])
+    assert list(tmp_path.iterdir()) == []

@@ -4,12 +4,10 @@ import csv
 import io
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 from closebell.backtest.attribution import by_regime, by_strategy
@@ -18,6 +16,7 @@ from closebell.backtest.comparison_charts import comparison_pictures
 from closebell.backtest.comparison_page import comparison_html
 from closebell.backtest.records import BacktestRecords, DecisionRow, EquityRow, OrderRow, ShareRow, TradeRow
 from closebell.backtest.report_page import report_html
+from closebell.backtest.whole_files import replace_folder
 from closebell.model.errors import ConfigurationError, DataError
 
 MARKER = "result.json"
@@ -101,34 +100,10 @@ def write_directory(folder: Path, files: Mapping[str, bytes]) -> None:
     """
     refuse_unfit(folder)
     folder = folder.resolve()  # a link keeps leading there
-    written: Path | None = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        written = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        for name, content in files.items():
-            (written / name).parent.mkdir(parents=True, exist_ok=True)
-            (written / name).write_bytes(content)
-        written.chmod(0o755)
-        _put_in_place(written, folder)
+        replace_folder(folder, files)
     except OSError as error:
-        if written is not None:
-            shutil.rmtree(written, ignore_errors=True)
         raise DataError(f"the results could not be written to {folder}: {error.strerror or error}") from error
-
-
-def _put_in_place(written: Path, folder: Path) -> None:
-    """Move a directory to its place. What was there is deleted after that, or brought back where it has failed."""
-    if not folder.exists():
-        os.rename(written, folder)
-        return
-    earlier = written.with_name(f"{written.name}-earlier")
-    os.rename(folder, earlier)
-    try:
-        os.rename(written, folder)
-    except BaseException:
-        os.rename(earlier, folder)
-        raise
-    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def _shown(value: object) -> str:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Self
 import closebell
 from closebell.backtest.appended_lines import whole_lines
 from closebell.backtest.sweep import SweepPoint
+from closebell.backtest.whole_files import replace_files
 from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.instruments import Market
 from closebell.simulation.bar_market import BarMarket
@@ -146,10 +147,8 @@ def write_table(folder: Path, ranked: Sequence[PointResult]) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["rank_count", *swept, *numbers, "error"])
     writer.writerows(_rows(ranked, swept, numbers))
-    beside = folder / f".{TABLE}"
     try:
-        beside.write_text(stream.getvalue(), encoding="utf-8", newline="")
-        os.replace(beside, folder / TABLE)
+        replace_files(folder, {TABLE: stream.getvalue().encode()})
     except OSError as error:
         raise DataError(f"the table could not be written to {folder}: {error.strerror or error}") from error
 

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from closebell.backtest.appended_lines import whole_lines
 from closebell.backtest.splits import SessionSpan
+from closebell.backtest.whole_files import replace_files
 from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.panel import BarPanel
 from closebell.model.parameters import ParameterSet
@@ -160,16 +161,12 @@ class ValidationFolder:
         return [known._replace(is_judged=key in judged) for key, known in different.items()]
 
     def write(self, files: dict[str, bytes]) -> None:
-        """Write files, each whole or not at all. Raises DataError when the disk is full or cannot be written to."""
-        for name, content in files.items():
-            path, beside = self._folder / name, self._folder / f".{name}.new"
-            try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                beside.write_bytes(content)
-                os.replace(beside, path)
-            except OSError as error:
-                beside.unlink(missing_ok=True)
-                raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+        """Write files, all of them or none. Raises DataError when the disk is full or cannot be written to."""
+        try:
+            replace_files(self._folder, files)
+        except OSError as error:
+            names = ", ".join(files)
+            raise DataError(f"{names} cannot be written to {self._folder}: {error.strerror or error}") from error
 
     def _read(self) -> HoldoutSeal:
         path = self._folder / SEAL

@@ -16,7 +16,7 @@ from closebell.backtest.result_files import backtest_files, comparison_files, re
 from closebell.backtest.run import run_backtest, span_of, voted_by
 from closebell.backtest.summary import summary_of
 from closebell.cli import backtest_options as asked
-from closebell.cli.application import app, fail, progress_bar, show_notes, telling_of
+from closebell.cli.application import app, end_interrupted, fail, progress_bar, show_notes, telling_of
 from closebell.model.decision import Decision
 from closebell.model.errors import ClosebellError
 from closebell.model.instruments import Market
@@ -50,6 +50,8 @@ def backtest(
         write_directory(out, backtest_files(records, summary))
     except ClosebellError as error:
         fail(error)
+    except KeyboardInterrupt as error:
+        end_interrupted(f"{out} is as it was", error)
     with telling_of(out) as console:
         show(console, records, summary)
         console.print(f"written to {out}: open {out / 'report.html'}", soft_wrap=True)
@@ -82,6 +84,8 @@ def compare(
         write_directory(out, comparison_files(compared))
     except ClosebellError as error:
         fail(error)
+    except KeyboardInterrupt as error:
+        end_interrupted(f"{out} is as it was", error)
     shared = [note for note in compared[0].records.warnings if all(note in it.records.warnings for it in compared)]
     with telling_of(out) as console:
         show_comparison(console, compared)
