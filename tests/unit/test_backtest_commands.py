@@ -3,14 +3,18 @@
 import csv
 import json
 import os
+import re
 import shutil
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from closebell.backtest.result_files import refuse_unfit
 from closebell.cli import app
+from closebell.model.errors import ConfigurationError
 from tests.unit.backtest.markets import coin_panel, seeded_panel, write_bars
 
 FILES = {"result.json", "report.html", "trades.csv", "equity.csv", "orders.csv", "decisions.csv", "attribution.csv"}
@@ -87,14 +91,32 @@ def test_a_link_to_a_folder_of_results_keeps_leading_there(bars: Path, tmp_path:
 
 
 @pytest.mark.parametrize(("name", "said"), [
-    (".", "cannot be replaced where it is: name a new folder"), ("n" * 300, "File name too long"),
+    (".", "a result takes its folder's place, and you are in it; name a folder inside, such as "),
+    ("../afile/r/s", "afile is a file, in which there is no folder; name another"),
+    ("n" * 300, "File name too long"),
 ])  # fmt: skip
 def test_a_folder_that_cannot_be_replaced_is_refused_before_anything_is_traded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "afile").touch()
+    monkeypatch.chdir(tmp_path / "here")
     refused = run("backtest", "--bars", tmp_path / "absent", "--out", name)
     assert (refused.exit_code, said in refused.output) == (1, True), refused.output
+
+
+@pytest.mark.parametrize(("place", "function", "found", "said"), [
+    (Path, "is_mount", True, "this one is a disk's own; name a folder inside, such as {}/r/results"),
+    (os, "statvfs", SimpleNamespace(f_flag=os.ST_RDONLY), "{} is on a disk that can only be read; name a folder on another"),
+    (os, "access", False, "you may not write in {}; name a folder where you may"),
+])  # fmt: skip
+def test_why_a_folder_cannot_be_replaced_is_told_with_what_can_help(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: object, function: str, found: object, said: str
+) -> None:
+    (tmp_path / "r").mkdir()
+    monkeypatch.setattr(place, function, lambda *_: found)
+    with pytest.raises(ConfigurationError, match=re.escape(said.format(tmp_path))):
+        refuse_unfit(tmp_path / "r")
 
 
 def test_a_folder_that_cannot_be_the_results_is_refused_before_anything_is_traded(tmp_path: Path) -> None:

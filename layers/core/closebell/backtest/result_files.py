@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -83,9 +83,25 @@ def refuse_unfit(folder: Path) -> None:
     if other or (is_filled and not (place / MARKER).exists()):
         named = f" ({other.relative_to(place)})" if other else ""
         raise ConfigurationError(f"{folder} holds other files{named}: name an empty folder, or one of an earlier backtest")
+    for reason in _reasons_against(place):
+        raise ConfigurationError(f"the results cannot be {folder}: {reason}")
+
+
+def _reasons_against(place: Path) -> Iterator[str]:
+    """Why a folder cannot be put at a place, and where it can; `place` is absolute."""
     above = next(parent for parent in place.parents if parent.exists())
-    if place in (Path.cwd(), *Path.cwd().parents) or place.is_mount() or not os.access(above, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"{folder} cannot be replaced where it is: name a new folder, such as {folder / 'results'}")
+    inside = f"name a folder inside, such as {place / 'results'}"
+    if not above.is_dir():
+        yield f"{above} is a file, in which there is no folder; name another"
+    elif place in (Path.cwd(), *Path.cwd().parents):
+        yield f"a result takes its folder's place, and you are in it; {inside}"
+    elif place.is_mount():
+        yield f"a result takes its folder's place, and this one is a disk's own; {inside}"
+    elif os.statvfs(above).f_flag & os.ST_RDONLY:
+        yield f"{above} is on a disk that can only be read; name a folder on another"
+    elif not os.access(above, os.W_OK | os.X_OK):
+        is_mine = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+        yield f"you may not write in {above}; " + (inside if is_mine else "name a folder where you may")
 
 
 def write_directory(folder: Path, files: Mapping[str, bytes]) -> None:
