@@ -10,7 +10,9 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from closebell.model.errors import DataError
 
@@ -19,6 +21,8 @@ app = typer.Typer(
 )
 
 Stack = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", help="Name of the deployed stack.")]
+
+_PIPE_COLUMNS_MAX = 100_000
 
 INTERRUPTED = 130
 """A shell's status for a command that was interrupted."""
@@ -33,6 +37,17 @@ class ResultConsole(Console):
     def on_broken_pipe(self) -> None:
         self.quiet = True
         _give_up_stdout()
+
+
+def show_table(console: Console, table: Table) -> None:
+    """A table of texts with no word or number cut. A pipe gets every row as one line; on a terminal cells wrap between words,
+    within them where a column folds, and lines run on where that does not do."""
+    for column in table.columns:
+        texts = [column.header] if column.overflow == "fold" else [column.header, *column.cells]
+        column.min_width = max(len(word) for text in texts for word in (*f"{text}".split(), ""))
+    if not console.is_terminal:
+        table.width = Measurement.get(console, console.options.update(max_width=_PIPE_COLUMNS_MAX), table).maximum
+    console.print(table, crop=False)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from closebell.backtest.result_files import backtest_files, comparison_files, re
 from closebell.backtest.run import run_backtest, span_of, voted_by
 from closebell.backtest.summary import summary_of
 from closebell.cli import backtest_options as asked
-from closebell.cli.application import app, end_interrupted, fail, progress_bar, show_notes, telling_of
+from closebell.cli.application import app, end_interrupted, fail, progress_bar, show_notes, show_table, telling_of
 from closebell.model.decision import Decision
 from closebell.model.errors import ClosebellError
 from closebell.model.instruments import Market
@@ -106,7 +106,7 @@ def show(console: Console, records: BacktestRecords, summary: Mapping[str, Any])
         table.add_column(title, justify="right" if title else "left")
     for name, key, style in _HEADLINES:
         table.add_row(name, style(summary[key]), style(summary[f"gross_{key}"]))
-    console.print(table)
+    show_table(console, table)
     console.print(
         f"costs {_dollars(summary['cost_usd'])}: slippage {_dollars(summary['spread_cost_usd'])}, commissions "
         f"{_dollars(summary['commission_usd'])}; in the market {_share(summary['exposure_mean_frac'])} of the money on average",
@@ -127,7 +127,7 @@ def show_comparison(console: Console, compared: Sequence[ComparedBacktest]) -> N
             it.name, _share(of["total_return_frac"]), _share(of["drawdown_frac_max"]), _ratio(of["sharpe_annual_ratio"]),
             _share(of["win_rate_frac"]), f"{of['trades_count']}", _dollars(of["cost_usd"]), _share(of["gross_total_return_frac"]),
         )  # fmt: skip
-    console.print(table)
+    show_table(console, table)
 
 
 def _share(value: float | None) -> str:

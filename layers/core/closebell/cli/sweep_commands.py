@@ -18,7 +18,7 @@ from closebell.backtest.sweep_pool import SweepGround, SweepPool
 from closebell.backtest.sweep_search import OBJECTIVE, Crew, GridSearch, Search, ground_sha256, ranked, require_objective, sweep
 from closebell.backtest.sweep_store import TABLE, PointResult, PointStore, write_table
 from closebell.cli import backtest_options as asked
-from closebell.cli.application import app, end_interrupted, fail, progress_on_stderr, show_notes, telling_of
+from closebell.cli.application import app, end_interrupted, fail, progress_on_stderr, show_notes, show_table, telling_of
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
@@ -114,15 +114,17 @@ def _show(console: Console, results: list[PointResult], objective: str) -> None:
     done = [result for result in results if result.summary is not None]
     names = list(results[0].values)
     table = Table(box=None, pad_edge=False)
-    for title in (*names, objective, "return", "drawdown", "trades"):
-        table.add_column(title.rpartition(".")[2], justify="right", overflow="fold")
+    for name in names:
+        table.add_column(name.rpartition(".")[2], justify="right", overflow="fold")  # a universe may be long
+    for title in (objective, "return", "drawdown", "trades"):
+        table.add_column(title, justify="right")
     for result in done[:SHOWN_COUNT]:
         of = dict(result.summary or {})
         table.add_row(
             *(escape(result.values[name]) for name in names), "-" if of[objective] is None else f"{of[objective]:,.4g}",
             f"{of['total_return_frac']:.2%}", f"{of['drawdown_frac_max']:.2%}", f"{of['trades_count']}",
         )  # fmt: skip
-    console.print(table)
+    show_table(console, table)
     for result in results[len(done) : len(done) + SHOWN_COUNT]:
         where = ", ".join(f"{name}={value}" for name, value in result.values.items())
         console.print(f"[red]failed[/red] {escape(where)}: {escape(result.error or '')}", soft_wrap=True)
