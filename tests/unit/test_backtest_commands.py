@@ -202,6 +202,7 @@ def test_a_full_disk_is_said_and_leaves_the_former_result(
         (("--slippage-bps", "0.5*"), "--slippage-bps is '0.5*': a share of the spread is written like 0.5*10"),
         (("--slippage-bps", "20000"), "the slippage is 20000 bps: at most 1000"),
         (("--capacity", "2"), "the capacity is 2: a part above 0 and at most 1"),
+        (("--strategies", ","), "--strategies is ',': write names with commas between, or leave it out"),
         (("--strategies", "rsi,rsi"), "rsi, rsi: a strategy votes once"),
         (("--from", "2031-01-01"), "there is no session from 2031-01-01: the bars are of 2012-01-03 to 2013-02-28"),
         (("--to", "2012-01-20"), "2012-01-20 is before"),

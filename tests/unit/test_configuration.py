@@ -67,6 +67,7 @@ def test_a_typo_in_a_key_is_named_with_its_line_and_the_likely_meaning() -> None
         ("daily_loss_frac_max = nan", "is NaN; it takes a number above 0, at most 1"),
         ("daily_loss_frac_max = 'much'", "it takes a number"),
         ("daily_loss_frac_max = true", "it takes a number"),
+        ("daily_loss_frac_max = '0.05'", 'limits.daily_loss_frac_max (line 4) is "0.05"; it takes a number above 0, at most 1'),
         ("notional_usd_min = 0.5", "it takes a number at least 1"),
         ("risk_per_trade_frac_min = 0.9", "risk_per_trade_frac_min is above risk_per_trade_frac_max"),
     ],
@@ -128,6 +129,19 @@ def test_a_table_where_a_value_belongs_and_the_reverse_are_refused() -> None:
 def test_text_that_is_not_toml_is_refused_with_its_place() -> None:
     assert "not TOML" in refusal("[limits\n")
     assert "line 1" in refusal("[limits\n")
+
+
+def test_a_mark_that_an_editor_put_first_is_no_mistake() -> None:
+    assert read_parameters("\ufeff" + UNIVERSE, STRATEGIES) == read_parameters(UNIVERSE, STRATEGIES)
+
+
+@pytest.mark.parametrize("value", ["9" * 5_000, "0x" + "f" * 5_000, "[" * 5_000 + "]" * 5_000], ids=["decimal", "hex", "lists"])
+def test_a_value_that_no_desk_can_have_is_refused_in_words(value: str) -> None:
+    assert refusal(f"version_count = {value}\n{UNIVERSE}").startswith("the configuration has a number of thousands of digits")
+
+
+def test_a_number_in_quotes_that_is_out_of_range_too_is_told_once() -> None:
+    assert refusal(f"{UNIVERSE}[exits]\nstop_loss_frac = '7'\n").count("stop_loss_frac") == 1
 
 
 def test_every_mistake_is_named_at_once() -> None:

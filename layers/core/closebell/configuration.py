@@ -61,21 +61,20 @@ def read_parameters(text: str, known_strategies: Collection[str]) -> ParameterSe
     ConfigurationError
         One line for each thing that is wrong: the key, its line, the value, what is allowed, the likely meaning of a typo.
     """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"the configuration is not TOML: {error}") from error
+    text = text.removeprefix("\ufeff")  # an editor's mark, no part of the text
+    document = _document_of(text)
     lines = _KeyLines(text)
     faults = list(_universe_faults(document.get("universe"), lines))
     universe = [_STAND_IN] if faults else _instruments(document["universe"])
-    faults += _strategy_faults(document, known_strategies, lines)
+    faults += [*_strategy_faults(document, known_strategies, lines), *_quoted_faults(document, lines)]
     try:
         # As JSON, because only there pydantic's strict mode reads 0.02 as a Decimal and still refuses true for 1.
         parameters = ParameterSet.model_validate_json(json.dumps({**document, "universe": universe}, default=str), strict=True)
     except ValidationError as error:
         faults += [_described(details, lines) for details in error.errors()]
     if faults:
-        raise ConfigurationError("the configuration cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
+        told = dict.fromkeys(faults)  # two readers may find the same
+        raise ConfigurationError("the configuration cannot be used:\n" + "\n".join(f"  {fault}" for fault in told))
     return parameters
 
 
@@ -85,6 +84,17 @@ def allowed_values(field: FieldInfo) -> str:
     noun = next((noun for type_, noun in _KINDS.items() if isinstance(kind, type) and issubclass(kind, type_)), "text")
     bounds = [(words, getattr(bound, name, None)) for bound in field.metadata for name, words in _BOUNDS.items()]
     return f"{noun} {', '.join(words.format(limit) for words, limit in bounds if limit is not None)}".rstrip()
+
+
+def _document_of(text: str) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(text)
+        json.dumps(document, default=str)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"the configuration is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError("the configuration has a number of thousands of digits, or lists in lists without end") from error
+    return document
 
 
 class _KeyLines:
@@ -150,6 +160,16 @@ def _strategy_faults(document: Mapping[str, Any], known: Collection[str], lines:
             yield f"{lines.place('strategies')}: there is no strategy {name!r}{_suggestion(name, known)}"
         elif names.count(name) > 1:
             yield f"{lines.place('strategies')}: {name} stands twice, a strategy votes once"
+
+
+def _quoted_faults(document: Mapping[str, Any], lines: _KeyLines) -> Iterator[str]:
+    """Numbers in quotes where an exact one belongs: pydantic's strict mode takes them."""
+    tables = {name: table for name, table in document.items() if isinstance(table, dict)}
+    inside = [((name, key), value) for name, table in tables.items() for key, value in table.items()]
+    for path, value in [*(((name,), value) for name, value in document.items()), *inside]:
+        _, field = _schema_at(path)
+        if isinstance(value, str) and field and field.annotation is Decimal:
+            yield f"{lines.place(*path)} is {json.dumps(value)}; it takes {allowed_values(field)}"
 
 
 def _described(details: ErrorDetails, lines: _KeyLines) -> str:

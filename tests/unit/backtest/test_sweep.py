@@ -154,6 +154,10 @@ def test_other_bars_costs_sessions_or_parameters_are_other_points() -> None:
     ("exits.stop_loss_frac=0.2..0.1..0.01", "is no range"),
     ("exits.stop_loss_frac=0.1..0.2..0", "is no range"),
     ("exits.stop_loss_frac=0.1..0.2..0.0000001", "has 1,000,001 values"),
+    ("exits.time_stop_sessions=1..1e5000", "'1..1e5000' has a number of more than 12 digits"),
+    ("exits.time_stop_sessions=1e5000..1e5000", "'1e5000..1e5000' has a number of more than 12 digits"),
+    ("exits.time_stop_sessions=0..1e4000..1", "'0..1e4000..1' has a number of more than 12 digits"),
+    ("exits.time_stop_sessions=1..9e999999..1e-999999", "'1..9e999999..1e-999999' has a number of more than 12 digits"),
     ("votes_to_act_count_min=1,1", "1 stands twice"),
     ("exits.stop_loss_frac=0.02,0.020", "0.020 stands twice, once as 0.02"),
     ("entries.use_limit=true,yes", "yes stands twice, once as true"),
@@ -161,6 +165,7 @@ def test_other_bars_costs_sessions_or_parameters_are_other_points() -> None:
     ("strategies=rsi+rsi", "a strategy votes once"),
     ("universe_count=0", "it takes a whole number from 1 to 4"),
     ("universe_count=5", "it takes a whole number from 1 to 4"),
+    (f"universe={PANEL.symbols[0]}+{PANEL.symbols[0]}", "a symbol is traded once"),
     ("universe=AAPL", "there is no symbol 'AAPL' in the configuration's universe"),
     ("schema_version=1", "there is no parameter 'schema_version'"),
     ("stop 0.1", "is no parameter with values"),
@@ -180,6 +185,8 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
 def test_a_sweep_of_nothing_or_of_too_much_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="nothing is swept"):
         read_axes([], BASE)
+    with pytest.raises(ConfigurationError, match="it takes a whole number from 1 to 4"):
+        read_axes(["universe_count=" + "5" * 5_000], BASE)
     with pytest.raises(ConfigurationError, match=r"22,010 points.*optuna"):
         points_of("history_sessions=220..2420", "limits.positions_count_max=1..10")
     with pytest.raises(ConfigurationError, match="votes_to_act_count_min is 3, more than strategies vote: 2"):

@@ -29,6 +29,9 @@ from closebell.strategies import STRATEGIES
 
 UNIVERSE, UNIVERSE_COUNT, STRATEGY_NAMES, VOTES = "universe", "universe_count", "strategies", "votes_to_act_count_min"
 POINTS_COUNT_MAX = 10_000
+_DIGITS_MAX = 12
+"""Before and after the point of a range's numbers: no parameter needs more, and decimal arithmetic ends somewhere."""
+
 _NOT_SWEPT = {"schema_version", "version_count", "universe", "regime_symbol", "crypto_regime_symbol"}
 
 
@@ -178,6 +181,8 @@ def _range(name: str, text: str) -> Iterator[str]:
     low, high, step = parts if len(parts) == 3 else (*parts[:2], Decimal(1))
     if low is None or high is None or step is None or len(parts) > 3 or low > high or step <= 0:
         raise ConfigurationError(f"{name}: {text!r} is no range; write it like 1..4, or 0.02..0.06..0.01 with the step last")
+    if any(abs(part.adjusted()) > _DIGITS_MAX for part in (low, high, step)):
+        raise ConfigurationError(f"{name}: the range {text!r} has a number of more than {_DIGITS_MAX} digits")
     if len(parts) == 2 and (low % 1 or high % 1):
         raise ConfigurationError(f"{name}: the range {text!r} needs a step; write it like {text}..0.01")
     count = int((high - low) / step) + 1
@@ -199,21 +204,26 @@ def _value_faults(name: str, value: str, base: ParameterSet) -> Iterator[str]:
     of = ", ".join(base.markets)
     if name == UNIVERSE_COUNT:
         count = len(base.universe)
-        if not value.isdecimal() or not 1 <= int(value) <= count:
+        if not value.isdecimal() or len(value) > _DIGITS_MAX or not 1 <= int(value) <= count:
             yield f"{name} is {value!r}; it takes a whole number from 1 to {count}, the {of} instruments of the configuration"
     elif name == UNIVERSE:
         symbols = [instrument.symbol for instrument in base.universe]
+        yield from _repeated(name, value, "a symbol is traded once")
         for unknown in (word for word in dict.fromkeys(value.split("+")) if word not in symbols):
             yield f"there is no symbol {unknown!r} in the configuration's universe of {of} instruments, such as {symbols[0]}"
     elif name == STRATEGY_NAMES:
-        names = value.split("+")
-        for unknown in (word for word in dict.fromkeys(names) if word not in STRATEGIES):
+        for unknown in (word for word in dict.fromkeys(value.split("+")) if word not in STRATEGIES):
             yield f"there is no strategy {unknown!r}. Allowed: {', '.join(STRATEGIES)}"
-        if len(set(names)) < len(names):
-            yield f"{name} is {value!r}: a strategy votes once"
+        yield from _repeated(name, value, "a strategy votes once")
     else:
         try:
             ParameterSet.model_validate(_with_values(base, {name: value}))
         except ValidationError as error:
             if any(".".join(map(str, details["loc"])) == name for details in error.errors()):
                 yield f"{name} is {value!r}; it takes {allowed_values(swept_fields()[name])}"
+
+
+def _repeated(name: str, value: str, rule: str) -> Iterator[str]:
+    words = value.split("+")
+    if len(set(words)) < len(words):
+        yield f"{name} is {value!r}: {rule}"

@@ -122,8 +122,11 @@ def amount_of(option: str, text: str) -> Decimal:
 
 
 def names_in(text: str) -> tuple[str, ...]:
-    """Names with commas between."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    """Names with commas between; none where nothing is written. Raises ConfigurationError for commas alone."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if text and not names:
+        raise ConfigurationError(f"--strategies is {text!r}: write names with commas between, or leave it out for all of them")
+    return names
 
 
 def day_of(at: datetime | None) -> date | None:
