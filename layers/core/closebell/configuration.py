@@ -93,7 +93,7 @@ def _document_of(text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"the configuration is not TOML: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError("the configuration has a number of thousands of digits, or lists in lists without end") from error
+        raise ConfigurationError("the configuration has a number of thousands of digits, or lists in endless lists") from error
     return document
 
 

@@ -2,12 +2,15 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from closebell.app.explain import document_of, find_decisions
 from closebell.app.replay import Discrepancy, Replayed, replay_session, stored_plans
+from closebell.cli import app
 from closebell.model.decision_document import DecisionDocument
 from closebell.model.errors import DataError
 from closebell.model.instruments import Market
@@ -63,6 +66,43 @@ def test_a_changed_decision_and_a_lost_plan_are_named() -> None:
     )
 
 
+def test_what_stands_twice_is_a_difference() -> None:
+    evening, document, panel = decided()
+    again = document.model_copy(update={"decisions": (*document.decisions, document.decisions[0])})
+    plans = stored_plans(evening.journal, document)
+    assert replay_session(again, panel, [*plans, plans[0]]).discrepancies == (
+        Discrepancy(f"decision {document.decisions[0].symbol}", "", "2 times", "once"),
+        Discrepancy(f"plan {plans[0].plan_id}", "", "2 times", "once"),
+    )
+
+
+def test_bars_that_lack_a_symbol_are_an_error_that_names_it() -> None:
+    _, document, panel = decided()
+    with pytest.raises(DataError, match=f"the bars of .* have no {panel.symbols[0]}: they are not those that decided"):
+        replayed(document, panel.columns(panel.symbols[1:]))
+
+
+def told_of(kept: Path, *words: str) -> str:
+    """What replay and explain, which must refuse alike, say of stored decisions."""
+    commands = (["replay"], ["explain", "AAPL"])
+    done = [CliRunner().invoke(app, [*command, *words, "--decisions", f"{kept}"]) for command in commands]
+    assert [each.exit_code for each in done] == [1, 1]
+    assert done[0].output == done[1].output
+    return done[0].output
+
+
+def test_a_document_that_is_a_folder_or_says_that_it_is_another_is_refused_in_words(tmp_path: Path) -> None:
+    _, document, _ = decided()
+    path = tmp_path / "us_equity" / f"{document.session}.json"
+    path.mkdir(parents=True)
+    asked = ("--session", f"{document.session}")
+    assert told_of(tmp_path, *asked) == f"closebell: {path} cannot be read: Is a directory\n"
+    path.rmdir()
+    for changed in ({"market": Market.CRYPTO}, {"session": document.next_session}):
+        path.write_text(document.model_copy(update=changed).model_dump_json())
+        assert "it was changed or renamed" in told_of(tmp_path, *asked)
+
+
 def test_other_limits_give_other_sizes() -> None:
     _, document, panel = decided()
     limits = document.parameters.limits.model_copy(update={"positions_count_max": 1})
@@ -80,8 +120,9 @@ def without_volume(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("damage", [lambda content: b"garbage", lambda content: content[: len(content) // 2], without_volume])
 def test_damaged_bars_are_an_error_that_says_so(damage: Callable[[bytes], bytes]) -> None:
-    with pytest.raises(DataError, match="stored bars are damaged: "):
+    with pytest.raises(DataError, match="stored bars are damaged: ") as refused:
         BarPanel.from_npz(damage(decided()[2].to_npz()))
+    assert "pickle" not in f"{refused.value}", "nobody is to load them unsafely"
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"schema_version": 2}'])

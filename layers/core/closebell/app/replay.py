@@ -4,12 +4,13 @@ Nothing is read from the world. What was archived is the whole of what decided: 
 broker's snapshot, positions, live orders and counters.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from closebell.app.evidence import Evidence, judged
+from closebell.app.evidence import Evidence, asked_symbols, judged
 from closebell.decision.board import SessionInputs
 from closebell.decision.desk_view import DeskView
 from closebell.decision.session import SessionDecisions, decide_session
@@ -40,7 +41,10 @@ class Replayed(NamedTuple):
 
 
 def replay_session(document: DecisionDocument, panel: BarPanel, plans: Sequence[TradePlan] | None) -> Replayed:
-    """Decide a session again and compare with what was decided then; `plans` are those that were stored, None when unknown."""
+    """Decide a session again and compare with what was decided then; `plans` are those that were stored, None when unknown.
+
+    Raises DataError for bars that lack a symbol.
+    """
     evidence = _evidence(document, panel)
     decided = decide_session(_inputs(document, evidence))
     found = []
@@ -48,6 +52,8 @@ def replay_session(document: DecisionDocument, panel: BarPanel, plans: Sequence[
         found.append(
             Discrepancy("inputs", "input_sha256", document.input_sha256, evidence.sha256(document.parameters))
         )
+    found += _repeated("decision", [decision.symbol for decision in document.decisions])
+    found += _repeated("plan", [plan.plan_id for plan in plans or ()])
     found += _differing("regime", document.regime, evidence.regime)
     found += _all_differing("decision", _by_symbol(document.decisions), _by_symbol(decided.decisions))
     if plans is not None:
@@ -66,6 +72,9 @@ def stored_plans(journal: Journal, document: DecisionDocument) -> list[TradePlan
 
 
 def _evidence(document: DecisionDocument, panel: BarPanel) -> Evidence:
+    missing = [symbol for symbol in asked_symbols(document.parameters, document.market) if symbol not in panel.symbols]
+    if missing:
+        raise DataError(f"the bars of {document.session} have no {', '.join(missing)}: they are not those that decided")
     volatility: VolatilitySeries | None = None
     if document.volatility_index_closes:
         days = sorted(document.volatility_index_closes)
@@ -99,6 +108,10 @@ def _inputs(document: DecisionDocument, evidence: Evidence) -> SessionInputs:
         session=document.session,
         next_session=document.next_session,
     )
+
+
+def _repeated(kind: str, names: Sequence[str]) -> list[Discrepancy]:
+    return [Discrepancy(f"{kind} {name}", "", f"{count} times", "once") for name, count in Counter(names).items() if count > 1]
 
 
 def _all_differing(kind: str, stored: dict[str, Value], replayed: dict[str, Value]) -> list[Discrepancy]:

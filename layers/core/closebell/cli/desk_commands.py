@@ -46,7 +46,7 @@ def explain(
             document = find_decisions(desk.journal, desk.archive, market, day)
             denial = find_denial(desk.journal, document, symbol)
         else:
-            document, denial = _document_in(decisions / market, day), None
+            document, denial = _document_in(decisions, market, day), None
         typer.echo(explain_decision(document, symbol.upper(), denial), nl=False)
     except KeyError:
         fail(DataError(f"{symbol} was not considered after {document.session}: it is not in the configured universe"))
@@ -54,13 +54,24 @@ def explain(
         fail(error)
 
 
-def _document_in(folder: Path, day: date | None) -> DecisionDocument:
-    """A decision document on disk: `<session>.json`, the newest when no day is asked for."""
+def _document_in(decisions: Path, market: Market, day: date | None) -> DecisionDocument:
+    """A decision document on disk: `<market>/<session>.json`, the newest when no day is asked for. Raises DataError."""
+    folder = decisions / market
     found = sorted(folder.glob(f"{day}.json" if day else "*.json"))
     if not found:
         when = f" for {day}" if day else ""
         raise DataError(f"no decisions{when} in {folder}: run `make demo` first, or name a deployed desk with --stack")
-    return document_of(found[-1].read_bytes(), f"{found[-1]}")
+    document = document_of(_content(found[-1]), f"{found[-1]}")
+    if (document.market, f"{document.session}") != (market, found[-1].stem):
+        raise DataError(f"{found[-1]} says that it is of {document.market} after {document.session}: it was changed or renamed")
+    return document
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 @app.command()
@@ -84,16 +95,16 @@ def replay(
             document = find_decisions(desk.journal, desk.archive, market, session.date())
             bars, plans = desk.archive.get(document.bars_archive), stored_plans(desk.journal, document)
         else:
-            document, plans = _document_in(decisions / market, session.date()), None
+            document, plans = _document_in(decisions, market, session.date()), None
             path = decisions.parent / document.bars_archive
-            bars = path.read_bytes() if path.is_file() else None
+            bars = _content(path) if path.exists() else None
         if bars is None:
             raise DataError(f"the bars of {document.session} are lost: there is no {document.bars_archive}")
         replayed = replay_session(document, BarPanel.from_npz(bars), plans)
     except ClosebellError as error:
         fail(error)
     for found in replayed.discrepancies:
-        typer.echo(f"  {found.subject} {found.field}: stored {found.stored}, replayed {found.replayed}")
+        typer.echo(f"  {f'{found.subject} {found.field}'.rstrip()}: stored {found.stored}, replayed {found.replayed}")
     compared, differences = replayed.compared_count, len(replayed.discrepancies)
     what = "decisions" if plans is None else "decisions and plans"
     typer.echo(f"{document.session}: {compared} {what} compared, {differences} differences")

@@ -5,7 +5,7 @@ import io
 import zlib
 from dataclasses import dataclass
 from datetime import date
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,8 @@ class BarPanel:
     @classmethod
     def from_npz(cls, content: bytes) -> "BarPanel":
         """The panel that `to_npz` wrote. Raises DataError for anything else."""
+        if not is_zipfile(io.BytesIO(content)):  # numpy would take it for a pickle, and advise to load it unsafely
+            raise DataError("stored bars are damaged: they are no npz file, or only a part of one")
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as stored:
                 symbols = tuple(str(symbol) for symbol in stored["symbols"])
