@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -296,9 +297,29 @@ def test_a_folder_of_something_else_and_a_second_sweep_are_refused(tmp_path: Pat
         pass
     with pytest.raises(DataError, match="cannot be used"), PointStore(tmp_path / "mine" / "diary.txt" / "out"):
         pass
-    (tmp_path / "out" / POINTS).write_text('{"not": "a result"}\n')
-    with pytest.raises(DataError, match="line 1 is no result"), PointStore(tmp_path / "out"):
+
+
+@pytest.mark.parametrize(("line", "why"), [
+    ("a result", "it is not JSON"),
+    ("[" * 5_000, "it is not JSON"),
+    ("[]", "it is []"),
+    ('{"key": "k", "values": {}, "summary": {}}', "it has no error"),
+    ('{"key": "k", "values": {}, "summary": {}, "error": null, "note": ""}', "it has a note, which no result has"),
+    ('{"key": "k", "values": {"seed": 1}, "summary": {}, "error": null}', "values is 1"),
+    ('{"key": "k", "values": {}, "summary": null, "error": null}', "one of summary and error is null, and only one"),
+], ids=range(7))  # fmt: skip
+def test_a_line_that_is_no_result_is_named_and_what_is_wrong_with_it(line: str, why: str, tmp_path: Path) -> None:
+    good = PointResult("k", {"seed": "1"}, {"sharpe_annual_ratio": 0.1 + 0.2, "calmar_ratio": None, "beta": float("inf")}, None)
+    with PointStore(tmp_path) as store:
+        store.add(good)
+    with (tmp_path / POINTS).open("a") as file:
+        file.write(line + "\n")
+    told = f"line 2 is no result of a sweep: {why}; take the line out, and its point is traded again"
+    with pytest.raises(DataError, match=re.escape(told)), PointStore(tmp_path):
         pass
+    (tmp_path / POINTS).write_text("".join((tmp_path / POINTS).read_text().splitlines(keepends=True)[:1]))
+    with PointStore(tmp_path) as store:
+        assert store.results == {"k": good}
 
 
 def write_bars(folder: Path) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
 import closebell
 from closebell.backtest.appended_lines import whole_lines
 from closebell.backtest.sweep import SweepPoint
@@ -33,10 +35,15 @@ _NOT_TRADING = ("adapters", "cli", "rehearsal", "reports", "research_wiring", "w
 class PointResult:
     """What became of one point: its summary, or the error that ended it."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid")  # for lines that are read
+
     key: str
     values: Mapping[str, str]
     summary: Mapping[str, Any] | None
     error: str | None
+
+
+_RESULTS = TypeAdapter(PointResult)
 
 
 def key_of(point: SweepPoint, sweep_sha256: str) -> str:
@@ -128,15 +135,36 @@ class PointStore:
         """Read the lines; the point whose line a killed sweep has not ended is done again."""
         for number, line in enumerate(whole_lines(file), start=1):
             try:
-                result = PointResult(**json.loads(line))
-            except (TypeError, ValueError) as error:
-                raise DataError(f"{self.folder / POINTS} line {number} is no result of a sweep: {error}") from error
+                result = _RESULTS.validate_json(line, strict=True)
+            except ValidationError as error:
+                raise self._foreign(number, _in_words(error)) from error
+            if (result.summary is None) is (result.error is None):
+                raise self._foreign(number, "one of summary and error is null, and only one")
             self.results[result.key] = result
+
+    def _foreign(self, number: int, why: str) -> DataError:
+        place = f"{self.folder / POINTS} line {number}"
+        return DataError(f"{place} is no result of a sweep: {why}; take the line out, and its point is traded again")
 
     def _close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _in_words(error: ValidationError) -> str:
+    """The first of what is wrong with a line."""
+    first = error.errors()[0]
+    name = first["loc"][0] if first["loc"] else ""
+    match first["type"]:
+        case "json_invalid":
+            return "it is not JSON"
+        case "missing":
+            return f"it has no {name}"
+        case "unexpected_keyword_argument":
+            return f"it has a {name}, which no result has"
+        case _:
+            return f"{name or 'it'} is {json.dumps(first['input'])[:40]}"
 
 
 def write_table(folder: Path, ranked: Sequence[PointResult]) -> None:
