@@ -61,6 +61,19 @@ def test_a_stdout_on_a_full_disk_is_said_in_a_line_once_the_results_are_written(
     assert capfd.readouterr().err == f"closebell: {told}\n"
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_encoding_without_a_minus_gets_a_hyphen(
+    encoding: str, bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "said"
+    with said.open("w", encoding=encoding) as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert status_of([*words_for("backtest", bars, tmp_path / "résults 結"), "--commission-per-order", "50"]) == 0
+    words = said.read_text(encoding=encoding).split()
+    assert any(word.startswith("-$") for word in words), "no loss was made"
+    assert words[-1] == "結/report.html".encode(encoding, "replace").decode()
+
+
 def ended_at(count: int, error: BaseException) -> Callable[[Path, bytes], int]:
     """A `Path.write_bytes` that is ended within its `count`th file."""
     done: list[Path] = []

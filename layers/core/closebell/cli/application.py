@@ -2,8 +2,10 @@
 
 import os
 import sys
+from codecs import register_error
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -21,6 +23,9 @@ app = typer.Typer(
 )
 
 Stack = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", help="Name of the deployed stack.")]
+
+_PLAINLY = "plainly"
+_PLAIN = {"\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "\N{HORIZONTAL ELLIPSIS}": "...", "\N{RIGHT SINGLE QUOTATION MARK}": "'"}
 
 _PIPE_COLUMNS_MAX = 100_000
 
@@ -66,6 +71,20 @@ def _give_up_stdout() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
+
+
+@app.callback()
+def speak_any_encoding() -> None:
+    """Let stdout say what its encoding has no sign for: a minus is a hyphen, anything else a question mark."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        register_error(_PLAINLY, _plainly)
+        sys.stdout.reconfigure(errors=_PLAINLY)
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
 
 
 def show_notes(console: Console, notes: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from closebell.model.errors import ClosebellError
 
 @app.command()
 def simulate(
-    seeds: Annotated[str, typer.Option(help="A:B: from A up to, not including, B.")] = "0:20",
+    seeds: Annotated[str, typer.Option(help="The first seed, and the one after the last.")] = "0:20",
     sessions: Annotated[int, typer.Option(min=1, help="Sessions a seed.")] = 10,
     faults: Annotated[str, typer.Option(help="all, none, or names with commas between.")] = "all",
     seed: Annotated[int | None, typer.Option(help="One seed instead of many.")] = None,
