@@ -157,7 +157,7 @@ def test_every_command_explains_itself() -> None:
 
 def test_no_word_of_a_help_is_taken_for_a_picture() -> None:
     for known in cli.app.registered_commands:
-        command = known.name or getattr(known.callback, "__name__", "")
+        command = f"{known.name or getattr(known.callback, '__name__', '')}"
         told = CliRunner().invoke(cli.app, [command, "--help"]).output
         assert "Usage" in told, command
         assert all(ord(sign) < 0x2600 for sign in told), command

@@ -1,4 +1,4 @@
-"""The command line's tables: no name and no number is cut, on a terminal of any width or in a pipe."""
+"""The command line's tables and bars: no name and no number is cut, and no bar is among the results."""
 
 import io
 
@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from closebell.cli.application import show_table
+from closebell.cli.application import progress_bar, show_table
 
 LONG = "KO+" * 60 + "PEP"
 
@@ -36,3 +36,15 @@ def test_a_terminal_gets_words_and_numbers_whole_and_folds_only_what_may_be_long
     assert {"universe", "sharpe_annual_ratio", "mean_reversion", "-0.1234", "1,234,567.89", "−12.34%"} <= set(words)
     assert "".join(word for word in words if set(word) <= set("KO+PE")) == LONG
     assert not any("…" in word for word in words)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_bar_is_for_a_terminal_and_never_on_stdout(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1" if is_terminal else "0")
+    with progress_bar("trading", "sessions") as shown:
+        shown(3, 7)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert ("3/7" in said.err, said.err == "") == (is_terminal, not is_terminal)
