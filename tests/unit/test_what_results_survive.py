@@ -61,6 +61,15 @@ def test_a_stdout_on_a_full_disk_is_said_in_a_line_once_the_results_are_written(
     assert capfd.readouterr().err == f"closebell: {told}\n"
 
 
+def test_words_without_results_that_a_full_disk_does_not_take_are_an_error_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert status_of(["simulate", "--seeds", "0:1", "--sessions", "1", "--faults", "none"]) == 1
+    assert capfd.readouterr().err == "closebell: stdout does not take what there is to say: No space left on device\n"
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_an_encoding_without_a_minus_gets_a_hyphen(
     encoding: str, bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

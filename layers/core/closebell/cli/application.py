@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -15,12 +15,40 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from typer.core import TyperGroup
 
 from closebell.model.errors import DataError
 
+
+class SayingGroup(TyperGroup):
+    """Commands whose words may have nowhere to go: a stdout on a full disk is an error in a line, whoever writes to it."""
+
+    def invoke(self, ctx: Any) -> object:  # whose type typer keeps to itself
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # ends quietly
+        except OSError as error:
+            if not sys.stdout or _takes_a_line(sys.stdout):
+                raise
+            _give_up_stdout()
+            fail(DataError(f"stdout does not take what there is to say: {error.strerror or error}"))
+
+
+def _takes_a_line(stream: TextIO) -> bool:
+    """Whether something can be written there, which tells a fault of stdout from one of any other file."""
+    try:
+        stream.write("\n")
+        stream.flush()
+    except OSError:
+        return False
+    return True
+
+
 app = typer.Typer(
-    help="A trading desk that runs itself: ask it why, stop it, set it up.", no_args_is_help=True, add_completion=False
-)
+    help="A trading desk that runs itself: ask it why, stop it, set it up.", no_args_is_help=True, add_completion=False,
+    cls=SayingGroup,
+)  # fmt: skip
 
 Stack = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", help="Name of the deployed stack.")]
 
