@@ -53,7 +53,10 @@ app = typer.Typer(
 Stack = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", help="Name of the deployed stack.")]
 
 _PLAINLY = "plainly"
-_PLAIN = {"\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "\N{HORIZONTAL ELLIPSIS}": "...", "\N{RIGHT SINGLE QUOTATION MARK}": "'"}
+_PLAIN = {
+    "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "\N{HORIZONTAL ELLIPSIS}": "...", "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "\N{LESS-THAN OR EQUAL TO}": "<=", "\N{GREATER-THAN OR EQUAL TO}": ">=",
+}  # fmt: skip
 
 _PIPE_COLUMNS_MAX = 100_000
 
@@ -103,7 +106,7 @@ def _give_up_stdout() -> None:
 
 @app.callback()
 def speak_any_encoding() -> None:
-    """Let stdout say what its encoding has no sign for: a minus is a hyphen, anything else a question mark."""
+    """Let stdout say what its encoding has no sign for: a minus is a hyphen, what is unknown a question mark."""
     if isinstance(sys.stdout, TextIOWrapper):
         register_error(_PLAINLY, _plainly)
         sys.stdout.reconfigure(errors=_PLAINLY)
