@@ -1,12 +1,13 @@
 """What a reader is told of the universe: what could not be judged, by name, and only advice that can be followed."""
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from closebell.backtest.known_evidence import KnownEvidence
-from closebell.backtest.reader_notes import bar_notes, universe_notes
+from closebell.backtest.reader_notes import bar_notes, not_yet_note, universe_notes
 from closebell.backtest.run import default_parameters
 from closebell.model.panel import FIELDS, BarPanel
 from closebell.model.parameters import ParameterSet
@@ -100,3 +101,11 @@ def test_what_was_not_read_is_told_before_what_the_bars_lack() -> None:
     first, second = bar_notes(market_of(panel), parameters, ("left out: AAA.csv.gz",))
     assert first == "left out: AAA.csv.gz"
     assert second.startswith("survivorship")
+
+
+def test_bars_of_days_to_come_are_told() -> None:
+    panel = seeded_panel(1, 30, 1)
+    last = panel.days[-1]
+    assert not_yet_note(panel, last) == ()
+    (told,) = not_yet_note(panel, last - timedelta(days=1))
+    assert told.startswith(f"bars up to {last} lie after {last - timedelta(days=1)}, today")

@@ -25,6 +25,12 @@ def bar_notes(market: BarMarket, parameters: ParameterSet, source_notes: tuple[s
     return (*source_notes, *(note for note in (gaps_warning(market.panel), survivorship_warning(traded)) if note))
 
 
+def not_yet_note(panel: BarPanel, today: date) -> tuple[str, ...]:
+    """One sentence where bars are of days to come."""
+    last = panel.days[-1]
+    return (f"bars up to {last} lie after {today}, today: prices that nobody can know yet",) if last > today else ()
+
+
 def universe_notes(evidence: KnownEvidence, first: date, last: date) -> tuple[str, ...]:
     """Sentences about what was not traded in the sessions `first`..`last`, and why."""
     market, parameters = evidence.market, evidence.parameters

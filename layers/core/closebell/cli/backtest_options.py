@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
+from closebell.adapters.system_clock import SystemClock
 from closebell.backtest.known_evidence import traded_instruments
 from closebell.backtest.markets import NamedMarket, demo_market, synthetic_days
+from closebell.backtest.reader_notes import not_yet_note
 from closebell.backtest.run import Costs, default_parameters, voted_by
 from closebell.configuration import read_parameters
 from closebell.model.errors import ConfigurationError
@@ -92,7 +94,8 @@ def market_named(
         panel, hours_of(calendar, panel, market), splits=read_splits(folder, panel), spread_frac=costs.spread_frac,
         label=f"{folder}", asset_class=market, account_hours=hours_of(calendar, panel),
     )  # fmt: skip
-    return NamedMarket(found, default_parameters(found.panel, (), market), left_out_note(folder))
+    notes = (*left_out_note(folder), *not_yet_note(panel, SystemClock().now().date()))
+    return NamedMarket(found, default_parameters(found.panel, (), market), notes)
 
 
 def desk_parameters(found: NamedMarket, config: Path | None, strategies: tuple[str, ...]) -> ParameterSet:
