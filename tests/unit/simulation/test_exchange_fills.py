@@ -7,6 +7,7 @@ import pytest
 
 from closebell.simulation.exchange import Exchange
 from closebell.simulation.trading_floor import ExchangeOptions
+from closebell.simulation.venue_orders import ExchangeOrder
 from tests.contract.tiny_market import FRI, HALF_DAY, MON, THU, WED, TinyMarket, ny, one_symbol, own, send
 
 
@@ -49,6 +50,16 @@ def test_a_gap_through_the_stop_fills_at_the_gap_and_not_at_the_stop() -> None:
     assert (order.status, order.filled_average_price_usd, order.filled_at) == ("filled", Decimal(50), ny(THU, "09:30"))
 
 
+def limited(side: str, limit: int, path: list[tuple[str, str | int, int]]) -> ExchangeOrder:
+    """An order for ten with a limit, sent the evening before the path, at 15:00."""
+    exchange = Exchange(one_symbol(path), ny(WED, "17:00"))
+    if side == "sell":
+        own(exchange)
+    order = send(exchange, side, "limit", limit_price_usd=limit)
+    exchange.advance(ny(THU, "15:00"))
+    return order
+
+
 @pytest.mark.parametrize(
     ("side", "limit", "path", "price"),
     [
@@ -63,11 +74,7 @@ def test_a_gap_through_the_stop_fills_at_the_gap_and_not_at_the_stop() -> None:
 def test_a_limit_fills_at_its_price_or_better(
     side: str, limit: int, path: list[tuple[str, str | int, int]], price: int | None
 ) -> None:
-    exchange = Exchange(one_symbol(path), ny(WED, "17:00"))
-    if side == "sell":
-        own(exchange)
-    order = send(exchange, side, "limit", limit_price_usd=limit)
-    exchange.advance(ny(THU, "15:00"))
+    order = limited(side, limit, path)
     assert order.filled_average_price_usd == (None if price is None else Decimal(price))
 
 
@@ -262,11 +269,7 @@ def test_the_clock_does_not_go_back() -> None:
 def test_what_is_left_of_a_limit_takes_the_next_price_and_not_its_limit(
     side: str, limit: int, path: list[tuple[str, str | int, int]], price: str
 ) -> None:
-    exchange = Exchange(one_symbol(path), ny(WED, "17:00"))
-    if side == "sell":
-        own(exchange)
-    order = send(exchange, side, "limit", limit_price_usd=limit)
-    exchange.advance(ny(THU, "15:00"))
+    order = limited(side, limit, path)
     assert (order.filled_shares, order.filled_average_price_usd) == (Decimal(10), Decimal(price))
 
 
