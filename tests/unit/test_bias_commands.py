@@ -87,6 +87,31 @@ def test_a_fit_that_is_made_once_and_kept_is_found(fit: str, tmp_path: Path, qui
     assert "when it was shown nothing else before" in told
 
 
+KEPT_ELSEWHERE = """
+import sys
+import types
+from functools import partial
+import numpy as np
+NAME = "kept"
+LOOKBACK_SESSIONS = 1
+KEPT = {}
+LIBRARY = sys.modules.setdefault("a_library_of_models", types.ModuleType("a_library_of_models"))
+def fitted(panel, kept):
+    level = kept.setdefault("level_of_a_fit", float(np.nanmean(panel.close)))
+    return np.clip((level - panel.close) / level, -1, 1)
+scores = SCORES
+"""
+
+
+@pytest.mark.parametrize("scores", [
+    "partial(fitted, kept=KEPT)", "lambda panel: fitted(panel, vars(LIBRARY))",
+])  # fmt: skip
+def test_a_fit_that_a_partial_or_another_module_keeps_is_found(scores: str, tmp_path: Path, quick: None) -> None:
+    code, told = run("lookahead", "--strategy", written(tmp_path, KEPT_ELSEWHERE.replace("SCORES", scores)), "--cuts", "8")
+    assert code == 1
+    assert "when it was shown nothing else before" in told
+
+
 @pytest.mark.parametrize(("line", "said"), [
     ('NAME = "as configured"', "has the NAME 'as configured': write one word of letters"),
     ("LOOKBACK_SESSIONS = 10**9", "has 1000000000 as LOOKBACK_SESSIONS: write how many sessions"),

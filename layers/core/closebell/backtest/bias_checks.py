@@ -19,12 +19,14 @@ import math
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
+from closebell.backtest.process_pool import ProcessPool
 from closebell.model.errors import ConfigurationError
 from closebell.model.panel import FIELDS, BarPanel, Matrix
 
@@ -57,8 +59,9 @@ class BiasSubject:
         Unknown until a symbol has had `lookback_sessions` bars; False where another source may know at once.
     symbols_count_max
         Checked on this many symbols of a panel, its first; None: on all.
-    anew
-        Makes the function as a new process would have it; None for one whose module keeps nothing.
+    unused
+        The function for a process of its own, where nothing that it could remember is there; None for one that is not asked
+        there. It is sent to that process, so it can be pickled.
     """
 
     name: str
@@ -69,7 +72,19 @@ class BiasSubject:
     is_score: bool = False
     is_unknown_at_first: bool = True
     symbols_count_max: int | None = None
-    anew: Callable[[], Callable[[BarPanel], Matrix]] | None = None
+    unused: Callable[[BarPanel], Matrix] | None = None
+
+
+@dataclass(frozen=True)
+class _Quietly:
+    """A function without numpy's warnings about missing and extreme bars: they are meant."""
+
+    compute: Callable[[BarPanel], Matrix]
+
+    def __call__(self, panel: BarPanel) -> Matrix:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return np.asarray(self.compute(panel), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -110,7 +125,10 @@ def lookahead_findings(
 
     Raises ConfigurationError when the function fails, or returns what is no matrix of its panel or no score.
     """
-    return _firsts(_lookahead(subject, name, _given(subject, panel), cuts_count, seed) for name, panel in panels.items())
+    with _elsewhere(subject) as elsewhere:
+        return _firsts(
+            _lookahead(subject, elsewhere, name, _given(subject, panel), cuts_count, seed) for name, panel in panels.items()
+        )
 
 
 def warmup_findings(
@@ -152,15 +170,30 @@ def _firsts(found: Iterator[Iterator[BiasFinding]]) -> tuple[BiasFinding, ...]:
     return tuple(first.values())
 
 
-def _lookahead(subject: BiasSubject, name: str, panel: BarPanel, cuts_count: int, seed: int) -> Iterator[BiasFinding]:
+@contextmanager
+def _elsewhere(subject: BiasSubject) -> Iterator[BiasSubject | None]:
+    """The same subject in a process that begins with the code alone, and is shown whole panels only: what a fit made there is of.
+
+    Another process, not the module once more in this one: what remembers may be a module that it imports, or a library.
+    """
+    if subject.unused is None:
+        yield None
+        return
+    with ProcessPool(_Quietly(subject.unused), workers_count=1) as pool:
+        yield replace(subject, compute=lambda panel: next(pool.in_order({subject.name: panel})))
+
+
+def _lookahead(
+    subject: BiasSubject, elsewhere: BiasSubject | None, name: str, panel: BarPanel, cuts_count: int, seed: int
+) -> Iterator[BiasFinding]:
     cuts = cut_rows(panel, cuts_count, seed)
     # The shortest first and the whole last: a function that remembers what it was shown has not been shown the future yet.
     prefixes = [_values(subject, panel.rows(slice(0, cut + 1))) for cut in cuts]
     whole = _values(subject, panel)
     yield from _differences(subject, "repeat", name, panel, whole, _values(subject, panel), "when asked again")
-    if subject.anew is not None:
-        unused = _values(replace(subject, compute=subject.anew()), panel)
-        yield from _differences(subject, "memory", name, panel, whole, unused, "when it was shown nothing else before")
+    if elsewhere is not None:
+        told = "when it was shown nothing else before"
+        yield from _differences(subject, "memory", name, panel, whole, _values(elsewhere, panel), told)
     for cut, rows in zip(cuts, prefixes, strict=True):
         told = f"from the bars up to {panel.sessions[cut]}"
         yield from _differences(subject, "prefix", name, panel, whole[: cut + 1], rows, told)
@@ -224,9 +257,7 @@ def _values(subject: BiasSubject, panel: BarPanel) -> Matrix:
     shape = (len(panel.sessions), len(panel.symbols) * len(subject.outputs))
     size = f"{len(panel.sessions)} sessions x {len(panel.symbols)} symbols"
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, about missing and extreme bars: they are meant
-            values = np.asarray(subject.compute(panel), dtype=np.float64)
+        values = _Quietly(subject.compute)(panel)
     except (Exception, SystemExit) as error:  # a function that ends the process would end it as if it had passed
         raise ConfigurationError(
             f"{subject.name} fails on {size}: {type(error).__name__}: {error}{_line(error)}; "
@@ -246,7 +277,7 @@ def _values(subject: BiasSubject, panel: BarPanel) -> Matrix:
 
 def _line(error: BaseException) -> str:
     """Where the subject's own code was, when it failed."""
-    frames = traceback.extract_tb(error.__traceback__)[1:2]
+    frames = traceback.extract_tb(error.__traceback__)[2:3]
     return "".join(f" (line {frame.lineno}: {frame.line})" for frame in frames)
 
 

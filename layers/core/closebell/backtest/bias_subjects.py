@@ -3,10 +3,7 @@
 A strategy is here by being registered. A public indicator that is missing here fails a test.
 """
 
-import sys
-from collections.abc import Callable, Sequence
-from functools import partial
-from importlib.util import module_from_spec
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +12,7 @@ from closebell.analysis import indicators
 from closebell.analysis.indicators import memory_sessions
 from closebell.analysis.regime import REALISED_SESSIONS, TREND_SESSIONS, regimes
 from closebell.backtest.bias_checks import BiasSubject
+from closebell.backtest.strategy_module import strategy_text
 from closebell.model.decision import Trend, Volatility
 from closebell.model.panel import BarPanel, Matrix
 from closebell.ports.market_data import VolatilitySeries
@@ -38,24 +36,14 @@ def registered_subjects() -> tuple[BiasSubject, ...]:
 
 
 def strategy_subject(strategy: Strategy, decimals: int | None = None) -> BiasSubject:
-    """A strategy as a subject; `decimals` None holds it to the last bit, `SCORE_DECIMALS` to what decides."""
-    name = f"strategy {strategy.name}"
-    anew = partial(_executed_anew, strategy.scores)
-    return BiasSubject(name, strategy.lookback_sessions, strategy.scores, decimals=decimals, is_score=True, anew=anew)
+    """A strategy as a subject; `decimals` None holds it to the last bit, `SCORE_DECIMALS` to what decides.
 
-
-def _executed_anew(scores: Callable[[BarPanel], Matrix]) -> Callable[[BarPanel], Matrix]:
-    """The function of a strategy's file that is run once more, without what the first remembers; any other is taken as it is."""
-    module = sys.modules.get(getattr(scores, "__module__", ""))
-    if module is None or vars(module).get("scores") != scores or not hasattr(module, "LOOKBACK_SESSIONS"):
-        return scores
-    spec = module.__spec__
-    if spec is None or spec.loader is None:
-        return scores
-    again = module_from_spec(spec)
-    spec.loader.exec_module(again)
-    found: Callable[[BarPanel], Matrix] = again.scores
-    return found
+    Raises ValueError when no loaded module is its own.
+    """
+    return BiasSubject(
+        f"strategy {strategy.name}", strategy.lookback_sessions, strategy.scores, decimals=decimals, is_score=True,
+        unused=strategy_text(strategy),
+    )
 
 
 def _bands(panel: BarPanel) -> Matrix:

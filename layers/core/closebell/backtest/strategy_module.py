@@ -1,0 +1,70 @@
+"""The module that a strategy is written in: its text, and its function as a process has it that has never called it."""
+
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.abc import InspectLoader
+from importlib.util import module_from_spec, spec_from_loader
+from types import ModuleType
+
+from closebell.model.panel import BarPanel, Matrix
+from closebell.strategies import Strategy
+
+
+@dataclass(frozen=True)
+class StrategyText(InspectLoader):
+    """The text of a strategy's module. Called, it is `scores` of that text, which is run once in each process that it is sent to:
+    it brings nothing of the sender's memory.
+
+    Parameters
+    ----------
+    name
+        The module's.
+    text
+        As it was loaded.
+    """
+
+    name: str
+    text: str
+
+    def __call__(self, panel: BarPanel) -> Matrix:
+        scores: Matrix = self._module.scores(panel)
+        return scores
+
+    def __reduce__(self) -> tuple[type["StrategyText"], tuple[str, str]]:
+        return StrategyText, (self.name, self.text)
+
+    def get_source(self, fullname: str) -> str:
+        return self.text
+
+    def is_package(self, fullname: str) -> bool:
+        return False
+
+    @cached_property
+    def _module(self) -> ModuleType:
+        spec = spec_from_loader(self.name, self)
+        if spec is None:
+            raise ImportError(f"{self.name} cannot be loaded again")
+        module = module_from_spec(spec)
+        sys.modules[self.name] = module  # dataclasses look their module up
+        self.exec_module(module)
+        return module
+
+
+def strategy_text(strategy: Strategy) -> StrategyText:
+    """The module with this strategy's name and scores; whatever these are: a function, a part of one, an object that is called.
+
+    Raises ValueError when no loaded module has them, or its text is not known.
+    """
+    held = getattr(strategy.scores, "module", None)  # of a file's scores, which know their module
+    for module in [held] if isinstance(held, ModuleType) else list(sys.modules.values()):
+        known = getattr(module, "__dict__", {})
+        if known.get("NAME") != strategy.name or known.get("scores") is not strategy.scores and module is not held:
+            continue
+        loader = getattr(known.get("__spec__"), "loader", None)
+        text = loader.get_source(module.__name__) if isinstance(loader, InspectLoader) else None
+        if text is not None:
+            return StrategyText(module.__name__, text)
+    raise ValueError(
+        f"no loaded module has NAME = {strategy.name!r}, these scores and a text: write a strategy as a Python file of its own"
+    )

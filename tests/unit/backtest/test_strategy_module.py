@@ -1,0 +1,52 @@
+"""A strategy's module is found however its scores are made, and runs anew where it is sent."""
+
+import sys
+from copy import copy
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from closebell.backtest.bias_panels import synthetic_panels
+from closebell.backtest.strategy_module import strategy_text
+from closebell.strategies import STRATEGIES, Strategy
+
+TEXT = """
+from functools import partial
+import numpy as np
+NAME = "kept"
+CALLS = []
+def _counted(panel, step):
+    CALLS.append(1)
+    return np.full(panel.close.shape, step * len(CALLS))
+scores = partial(_counted, step=0.5)
+"""
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    (tmp_path / "kept_strategy.py").write_text(TEXT)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "kept_strategy", raising=False)
+    found = import_module("kept_strategy")
+    monkeypatch.setitem(sys.modules, "kept_strategy", found)
+    return found
+
+
+def test_every_registered_strategy_has_its_module() -> None:
+    assert {strategy_text(strategy).name.rpartition(".")[2] for strategy in STRATEGIES.values()} == set(STRATEGIES)
+
+
+def test_scores_that_are_sent_begin_without_what_is_remembered_here(kept: ModuleType) -> None:
+    panel = synthetic_panels(40)["trends"]
+    assert [kept.scores(panel)[0, 0] for _ in range(3)] == [0.5, 1.0, 1.5]
+    sent = copy(strategy_text(Strategy("kept", 1, kept.scores)))
+    assert [sent(panel)[0, 0] for _ in range(2)] == [0.5, 1.0]
+    assert [copy(sent)(panel)[0, 0], sent.text] == [0.5, TEXT]
+
+
+def test_scores_of_no_module_are_refused_in_words(kept: ModuleType) -> None:
+    with pytest.raises(ValueError, match="no loaded module has NAME = 'kept', these scores and a text: write a strategy as a"):
+        strategy_text(Strategy("kept", 1, partial(kept.scores)))
