@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -113,6 +114,25 @@ def test_blocks_of_outputs_are_told_apart() -> None:
         "two", 1, lambda panel: np.hstack([panel.close, leaks.maximum_of_all(panel)]), outputs=("close", "share")
     )
     assert {finding.place.split()[1] for finding in lookahead_findings(two, {"jumps": SYNTHETIC["jumps"]})} == {"share"}
+
+
+@pytest.mark.parametrize("before", [np.nan, 0.0])
+def test_a_leak_that_begins_after_three_years_is_caught(before: float) -> None:
+    """Trained once there are 750 sessions: what has no longer history says one thing, or nothing, everywhere."""
+
+    def trained(panel: BarPanel) -> Matrix:
+        return leaks.mean_and_deviation_of_all(panel) if len(panel.close) >= 750 else np.full(panel.close.shape, before)
+
+    assert {"prefix", "future missing"} <= checks_failed(trained, SYNTHETIC)
+    assert "history x1" in {finding.check for finding in warmup_findings(subject(trained), SYNTHETIC)}
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.5])
+def test_what_never_says_anything_or_always_the_same_is_not_judged(value: float) -> None:
+    silent = replace(subject(lambda panel: np.full(panel.close.shape, value)), is_unknown_at_first=False)
+    for check in (lookahead_findings, warmup_findings):
+        with pytest.raises(ConfigurationError, match="planted is not judged: nothing known on any panel, or everywhere the same"):
+            check(silent, SYNTHETIC, cuts_count=8)
 
 
 def test_a_true_look_back_passes_and_one_session_less_does_not() -> None:

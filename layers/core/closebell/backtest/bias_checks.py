@@ -31,6 +31,8 @@ from closebell.model.errors import ConfigurationError
 from closebell.model.panel import FIELDS, BarPanel, Matrix
 
 CUTS_COUNT = 60
+LONG_SESSIONS, LONG_SHARE = 1200, 4
+"""A panel of so many sessions or more gets a quarter of the cuts: each costs more, and its length is what it is there for."""
 HISTORY_MULTIPLES = (1.0, 1.5, 2.0)
 FUTURES = ("shuffled", "other numbers", "missing", "extreme")
 LOOKAHEAD_CHECKS = ("repeat", "memory", "prefix", *(f"future {kind}" for kind in FUTURES), "other symbols")
@@ -123,12 +125,14 @@ def lookahead_findings(
 ) -> tuple[BiasFinding, ...]:
     """The first finding of each of `LOOKAHEAD_CHECKS`; none when no row knows its future.
 
-    Raises ConfigurationError when the function fails, or returns what is no matrix of its panel or no score.
+    Raises ConfigurationError when the function fails, returns what is no matrix of its panel or no score, or says one thing or
+    nothing from the first to the last row of every panel: whether it knows the future cannot be seen then.
     """
     with _elsewhere(subject) as elsewhere:
-        return _firsts(
+        found = _firsts(
             _lookahead(subject, elsewhere, name, _given(subject, panel), cuts_count, seed) for name, panel in panels.items()
         )
+    return found or _none_of(subject, panels)
 
 
 def warmup_findings(
@@ -143,7 +147,8 @@ def warmup_findings(
     for name, panel in panels.items():
         if len(panel.sessions) < needed:
             raise ValueError(f"panel {name!r} has {len(panel.sessions)} sessions; {subject.name} is judged on {needed} or more")
-    return _firsts(_warmup(subject, name, _given(subject, panel), cuts_count, seed) for name, panel in panels.items())
+    found = _firsts(_warmup(subject, name, _given(subject, panel), cuts_count, seed) for name, panel in panels.items())
+    return found or _none_of(subject, panels)
 
 
 def cut_rows(panel: BarPanel, count: int, seed: int) -> list[int]:
@@ -162,12 +167,32 @@ def cut_rows(panel: BarPanel, count: int, seed: int) -> list[int]:
     return sorted(row for row in chosen if 0 <= row <= last)
 
 
+def _none_of(subject: BiasSubject, panels: Mapping[str, BarPanel]) -> tuple[BiasFinding, ...]:
+    """No findings, where something was said that could have differed. Raises ConfigurationError where nothing was."""
+    for panel in panels.values():
+        values = _values(subject, _given(subject, panel))
+        known = values[~np.isnan(values)]
+        if len(known) and np.ptp(known) > 0.0:
+            return ()
+    longest = max(len(panel.sessions) for panel in panels.values())
+    raise ConfigurationError(
+        f"{subject.name} is not judged: nothing known on any panel, or everywhere the same, in up to {longest} sessions; "
+        "let it say something within the sessions that it names as its look back"
+    )
+
+
 def _firsts(found: Iterator[Iterator[BiasFinding]]) -> tuple[BiasFinding, ...]:
     first: dict[str, BiasFinding] = {}
     for findings in found:
         for finding in findings:
             first.setdefault(finding.check, finding)
     return tuple(first.values())
+
+
+def _cuts(panel: BarPanel, count: int, seed: int) -> list[int]:
+    """The rows to cut after, fewer of a long panel unless all of a usual one are asked for."""
+    sessions_count = len(panel.sessions)
+    return cut_rows(panel, count // LONG_SHARE if sessions_count >= LONG_SESSIONS > 2 * count else count, seed)
 
 
 @contextmanager
@@ -186,7 +211,7 @@ def _elsewhere(subject: BiasSubject) -> Iterator[BiasSubject | None]:
 def _lookahead(
     subject: BiasSubject, elsewhere: BiasSubject | None, name: str, panel: BarPanel, cuts_count: int, seed: int
 ) -> Iterator[BiasFinding]:
-    cuts = cut_rows(panel, cuts_count, seed)
+    cuts = _cuts(panel, cuts_count, seed)
     # The shortest first and the whole last: a function that remembers what it was shown has not been shown the future yet.
     prefixes = [_values(subject, panel.rows(slice(0, cut + 1))) for cut in cuts]
     whole = _values(subject, panel)
@@ -227,7 +252,7 @@ def _warmup(subject: BiasSubject, name: str, panel: BarPanel, cuts_count: int, s
         early = np.tile(_bars_count(panel) < subject.lookback_sessions, len(subject.outputs))
         told = f"by its own word, before the symbol has had {subject.lookback_sessions} bars"
         yield from _differences(subject, "start", name, panel, whole, np.where(early, np.nan, whole), told)
-    rows = [*cut_rows(panel, cuts_count, seed), len(panel.sessions) - 1]
+    rows = [*_cuts(panel, cuts_count, seed), len(panel.sessions) - 1]
     for multiple in HISTORY_MULTIPLES:
         length = math.ceil(multiple * subject.lookback_sessions)
         for row in (row for row in rows if row >= length):

@@ -13,6 +13,9 @@ from closebell.simulation.real_prices import RealPrices
 SESSIONS_COUNT = 460
 """Rows of a panel: two look backs of 200 and 60 more."""
 
+HISTORY_SESSIONS, HISTORY_SYMBOLS_COUNT = 1600, 2
+"""Of the long panel: more than six years, for what is trained on three years and knows nothing before."""
+
 REAL_SPANS = {"real to March 2009": "2009-03-31", "real to December 2018": "2018-12-31"}
 
 _FIRST_SESSION = "2014-03-03"
@@ -26,20 +29,21 @@ def sessions_for(lookback_sessions: int) -> int:
 
 
 def synthetic_panels(sessions_count: int = SESSIONS_COUNT, seed: int = 7) -> dict[str, BarPanel]:
-    """Panels of six symbols each, equal for equal arguments.
+    """Panels of six symbols each but one, equal for equal arguments.
 
     trends: long rises and falls, a symbol listed late, one delisted, one that rests, one with holes. jumps: fat tails, overnight
     gaps of a tenth and more, days of one price, volumes that jump along, and half as many sessions again. records:
     every other symbol ends each session at a new high or low. cents: closes alone, in cents, of low prices that often rest. every
-    day: sessions on weekends too.
+    day: sessions on weekends too. years: two symbols over `HISTORY_SESSIONS` or as long as the others, whichever is more.
     """
     shape = (sessions_count, _SYMBOLS_COUNT)
     weekdays, more_weekdays = _weekdays(sessions_count, seed), _weekdays(sessions_count * 3 // 2, seed)
     every_day = np.datetime64(_FIRST_SESSION, "D") + np.arange(sessions_count)
-    trends, jumps, records, cents, weekends = (np.random.default_rng([seed, number]) for number in range(5))
+    trends, jumps, records, cents, weekends, years = (np.random.default_rng([seed, number]) for number in range(6))
     drifts = np.repeat(trends.normal(0.0, 0.004, (sessions_count // 60 + 1, _SYMBOLS_COUNT)), 60, axis=0)[:sessions_count]
     sides = np.where(np.arange(_SYMBOLS_COUNT) % 2 == 0, 1.0, -1.0)
     tails = jumps.standard_t(2.5, (len(more_weekdays), _SYMBOLS_COUNT))
+    long = _weekdays(max(HISTORY_SESSIONS, sessions_count), seed)
     walk = np.round(3.0 * np.exp(np.cumsum(cents.normal(0.0, 0.004, shape), axis=0)), 2)
     return {
         "trends": _with_incidents(_bars("T", weekdays, drifts + trends.normal(0.0, 0.015, shape), trends)),
@@ -47,6 +51,7 @@ def synthetic_panels(sessions_count: int = SESSIONS_COUNT, seed: int = 7) -> dic
         "records": _bars("R", weekdays, sides * np.abs(records.normal(0.002, 0.002, shape)), records),
         "cents": BarPanel(weekdays, _names("C"), *(np.full(shape, np.nan),) * 3, walk, np.full(shape, np.nan)),
         "every day": _bars("W", every_day, weekends.normal(0.0, 0.03, shape), weekends),
+        "years": _bars("Y", long, years.normal(0.0, 0.015, (len(long), HISTORY_SYMBOLS_COUNT)), years),
     }
 
 
@@ -71,8 +76,8 @@ def _weekdays(count: int, seed: int) -> NDArray[np.datetime64]:
     return days[np.random.default_rng(seed).random(2 * count) >= _HOLIDAY_PROBABILITY][:count]
 
 
-def _names(letter: str) -> tuple[str, ...]:
-    return tuple(f"{letter}{number}" for number in range(_SYMBOLS_COUNT))
+def _names(letter: str, count: int = _SYMBOLS_COUNT) -> tuple[str, ...]:
+    return tuple(f"{letter}{number}" for number in range(count))
 
 
 def _bars(letter: str, sessions: NDArray[np.datetime64], moves: Matrix, generator: np.random.Generator) -> BarPanel:
@@ -84,7 +89,7 @@ def _bars(letter: str, sessions: NDArray[np.datetime64], moves: Matrix, generato
     reach = np.abs(generator.normal(0.0, 1.0, (2, *moves.shape))) * typical / 3.0
     highs, lows = np.maximum(opens, closes) * np.exp(reach[0]), np.minimum(opens, closes) * np.exp(-reach[1])
     volumes = np.round(1e6 * np.exp(generator.normal(0.0, 0.3, moves.shape)) * (1.0 + np.abs(moves) / typical))
-    return BarPanel(sessions, _names(letter), opens, highs, lows, closes, volumes)
+    return BarPanel(sessions, _names(letter, closes.shape[1]), opens, highs, lows, closes, volumes)
 
 
 def _with_odd_days(panel: BarPanel, generator: np.random.Generator) -> BarPanel:

@@ -27,7 +27,7 @@ from closebell.model.errors import ClosebellError
 from closebell.model.panel import BarPanel
 
 OwnStrategy = Annotated[Path | None, typer.Option("--strategy", help="A Python file of yours; all registered ones if left out.")]
-Cuts = Annotated[int, typer.Option(min=8, help="How many sessions of each panel to cut at; 1000 is every one.")]
+Cuts = Annotated[int, typer.Option(min=8, help="How many sessions of each panel to cut at; 2000 is every one.")]
 Seed = Annotated[int, typer.Option(min=0, help="Draws other panels, cuts and futures.")]
 Check = Callable[[BiasSubject, Mapping[str, BarPanel], int, int], Sequence[BiasFinding]]
 
