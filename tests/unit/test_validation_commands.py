@@ -56,6 +56,11 @@ def test_noise_is_refused_with_status_1_and_the_holdout_is_opened_once(tmp_path:
     assert status == 1
     assert "it is opened once" in " ".join(told.split())
     assert json.loads((out / "holdout.json").read_text())["opened_count"] == 1
+    assert "of another" not in (out / "verdict.csv").read_text()
+    own.write_text(STRATEGY.replace("default_rng(5)", "default_rng(6)"))
+    assert run(*words)[0] == 1
+    told = [line for line in (out / "verdict.csv").read_text().splitlines() if line.startswith("holdout")]
+    assert ["of another configuration, other code or other costs" in line for line in told] == [True, True]
     assert run("--bars", "demo", "--out", str(out), "--strategies", "hope")[1].count("'hope' does not exist") == 1
 
 

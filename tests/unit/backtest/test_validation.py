@@ -20,8 +20,9 @@ from PIL import Image
 import closebell.strategies
 from closebell.backtest.run import Costs
 from closebell.backtest.splits import SessionSpan
+from closebell.backtest.strategy_module import text_or_name
 from closebell.backtest.summary import Floats
-from closebell.backtest.trials import AS_CONFIGURED, TrialResult, TrialTerms, all_trials, exit_grid, trial_sha256
+from closebell.backtest.trials import AS_CONFIGURED, TrialResult, TrialTerms, all_trials, exit_grid, judged_sha256, trial_sha256
 from closebell.backtest.validation import Validation, ValidationRequest, validate
 from closebell.backtest.validation_files import validation_files
 from closebell.backtest.validation_folder import ValidationFolder
@@ -168,6 +169,20 @@ def test_a_holdout_that_was_opened_and_not_judged_refuses_until_the_same_configu
     judged = validate(request_of(panel, "drift", opens_at=AT + timedelta(hours=1)), ValidationFolder(tmp_path))
     assert judged.seal.result is not None
     assert judged.seal.opened_at == AT
+
+
+def test_what_a_holdout_was_opened_for_is_its_costs_cash_and_code_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the registered strategies, which are modules with texts
+    request = request_of(seeded_panel(13, 110, 2), "rsi", "macd")
+    terms, parameters = request.terms, request.parameters
+    same = terms._replace(costs=Costs(slippage_bps=Decimal("5.0")), cash_usd=Decimal("100000.00"))
+    assert judged_sha256(same, parameters) == judged_sha256(terms, parameters)
+    dearer = terms._replace(costs=Costs(slippage_bps=Decimal(6)))
+    richer, other = terms._replace(cash_usd=Decimal(1)), parameters.model_copy(update={"votes_to_act_count_min": 2})
+    digests = {judged_sha256(terms, parameters), judged_sha256(dearer, parameters), judged_sha256(richer, parameters)}
+    digests.add(judged_sha256(terms, other))
+    monkeypatch.setattr("closebell.backtest.trials.text_or_name", lambda strategy: f"# changed\n{text_or_name(strategy)}")
+    assert len(digests | {judged_sha256(terms, parameters)}) == 5
 
 
 def naive_deflated_sharpe(returns: Floats, trial_sharpes: Floats) -> float:

@@ -15,7 +15,7 @@ from closebell.backtest.stress import CrashResult
 from closebell.backtest.summary import Floats, sharpe_annual
 from closebell.backtest.trials import AS_CONFIGURED, TrialResult
 from closebell.backtest.validation import LuckMeasures, Validation, matrix_of
-from closebell.backtest.validation_folder import HoldoutResult, HoldoutSeal, configuration_sha256
+from closebell.backtest.validation_folder import HoldoutResult, HoldoutSeal
 from closebell.backtest.validation_statistics import Overfitting, deepest_drawdown_frac, total_return_frac
 from closebell.backtest.verdict import Colour, flags, is_refused
 from closebell.backtest.walk_forward import walk_forward
@@ -56,7 +56,8 @@ def validation_of(*trials: TrialResult, market: Market = Market.US_EQUITY) -> Va
     seal = HoldoutSeal(first_session=first, last_session=last, bars_sha256="", configuration_sha256="")
     year = market.sessions_a_year_count
     return Validation(
-        label="days", market=market, split=split, seal=seal, days=DAYS[:100], train_count=75, trials=list(trials), luck=SKILL,
+        label="days", market=market, split=split, seal=seal, judged_sha256="5e", days=DAYS[:100], train_count=75,
+        trials=list(trials), luck=SKILL,
         anchored=walk_forward(names, returns, DAYS, anchored_folds(100), year),
         rolling=walk_forward(names, returns, DAYS, rolling_folds(100), year),
         sensitivity=plateau, stresses=[], crashes=[],
@@ -122,7 +123,7 @@ def test_a_peak_a_crash_and_a_losing_holdout_refuse_and_a_stress_warns() -> None
     span = SessionSpan(DAYS[0], DAYS[9])
     peak = replace(good(), sensitivity=Sensitivity((0.02,), (0.05, 0.1), np.array([[1.0, 0.1]])))
     crashed = replace(good(), crashes=[CrashResult("2008", span, -0.35, 0.35)])
-    losing, key = trial_of("holdout", rising(-0.001)), configuration_sha256(good().trials[0].parameters)
+    losing, key = trial_of("holdout", rising(-0.001)), good().judged_sha256
     result = HoldoutResult(parameters=losing.parameters, summary=losing.summary)
     opening = {"opened_count": 1, "opened_at": datetime(2026, 1, 5, tzinfo=UTC), "opened_configuration_sha256": key}
     lost = replace(good(), seal=good().seal.model_copy(update={**opening, "result": result}))

@@ -56,15 +56,28 @@ def strategy_text(strategy: Strategy) -> StrategyText:
 
     Raises ValueError when no loaded module has them, or its text is not known.
     """
+    found = _found(strategy)
+    if found is None:
+        raise ValueError(
+            f"no loaded module has NAME = {strategy.name!r}, these scores and a text: write a strategy as a file of its own"
+        )
+    return found
+
+
+def text_or_name(strategy: Strategy) -> str:
+    """The text of a strategy's module, to tell one that was changed; of what was made without a module its name."""
+    found = _found(strategy)
+    return found.text if found else strategy.name
+
+
+def _found(strategy: Strategy) -> StrategyText | None:
     held = getattr(strategy.scores, "module", None)  # of a file's scores, which know their module
     for module in [held] if isinstance(held, ModuleType) else list(sys.modules.values()):
         known = getattr(module, "__dict__", {})
-        if known.get("NAME") != strategy.name or known.get("scores") is not strategy.scores and module is not held:
+        if known.get("NAME") != strategy.name or (known.get("scores") is not strategy.scores and module is not held):
             continue
         loader = getattr(known.get("__spec__"), "loader", None)
         text = loader.get_source(module.__name__) if isinstance(loader, InspectLoader) else None
         if text is not None:
             return StrategyText(module.__name__, text)
-    raise ValueError(
-        f"no loaded module has NAME = {strategy.name!r}, these scores and a text: write a strategy as a Python file of its own"
-    )
+    return None

@@ -1,18 +1,22 @@
 """The trials of a validation: the configuration, each strategy alone, other counts of votes, other stops and targets."""
 
 import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import astuple
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from closebell import strategies as registry
 from closebell.backtest.collected import collect
 from closebell.backtest.engine import BacktestDesk
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.records import TradeRow
 from closebell.backtest.run import Costs, voted_by
 from closebell.backtest.splits import SessionSpan
+from closebell.backtest.strategy_module import text_or_name
 from closebell.backtest.summary import Floats, returns_of, summary_of
 from closebell.backtest.validation_folder import bars_sha256, configuration_sha256
 from closebell.model.parameters import ExitTerms, ParameterSet
@@ -106,6 +110,17 @@ def trial_sha256(terms: TrialTerms, trial: TrialResult, span: SessionSpan) -> st
     """What makes a trial the same trial: its bars, span, configuration, costs and cash, and what it earned."""
     parts = (bars_sha256(terms.market.panel, span), span, configuration_sha256(trial.parameters), terms.costs, terms.cash_usd)
     return hashlib.sha256("|".join(map(str, parts)).encode() + trial.returns.tobytes()).hexdigest()
+
+
+def judged_sha256(terms: TrialTerms, parameters: ParameterSet) -> str:
+    """What a holdout is opened for: the configuration, the texts of its strategies, the costs and the cash.
+
+    The strategies are registered; one that was made by hand, and is no module, is known by its name alone.
+    """
+    amounts = (*astuple(terms.costs), terms.cash_usd)
+    texts = [text_or_name(registry.STRATEGIES[name]) for name in parameters.strategies]
+    parts = (configuration_sha256(parameters), *(f"{amount.normalize()}" for amount in amounts), *texts)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _with_exits(parameters: ParameterSet, stop: Decimal, target: Decimal) -> ParameterSet:

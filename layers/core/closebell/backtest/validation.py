@@ -24,6 +24,7 @@ from closebell.backtest.trials import (
     TrialTerms,
     all_trials,
     exit_grid,
+    judged_sha256,
     run_trial,
     trial_sha256,
 )
@@ -93,12 +94,14 @@ class LuckMeasures(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Everything that was found. The first of `trials` is the configuration; `days` are their sessions, train and validation."""
+    """Everything that was found. The first of `trials` is the configuration; `days` are their sessions, train and validation;
+    `judged_sha256` is what a seal knows the configuration by."""
 
     label: str
     market: Market
     split: DataSplit
     seal: HoldoutSeal
+    judged_sha256: str
     days: list[date]
     train_count: int
     trials: list[TrialResult]
@@ -125,9 +128,10 @@ def validate(request: ValidationRequest, folder: ValidationFolder, done: Progres
     doubled(terms.costs, terms.market.asset_class)  # refused before anything is traded
     split = split_sessions(_days(request), folder.sealed_span())
     span = split.development
-    seal = folder.seal(split.holdout, terms.market.panel, parameters)
+    digest = judged_sha256(terms, parameters)
+    seal = folder.seal(split.holdout, terms.market.panel, digest)
     if request.opens_at is not None:
-        folder.refuse_second_opening(parameters)
+        folder.refuse_second_opening(digest)
     known = terms._replace(market=terms.market.altered(until=span.last))
     grid = exit_grid(parameters, request.grid_count)
     named = all_trials(parameters, grid)
@@ -142,7 +146,7 @@ def validate(request: ValidationRequest, folder: ValidationFolder, done: Progres
             done(len(results), runs_count)
     trials, stresses = results[: len(named)], results[len(named) :]
     if request.opens_at is not None:
-        folder.open(parameters, request.opens_at)
+        folder.open(digest, request.opens_at)
         judged = run_trial("holdout", terms, parameters, split.holdout)
         seal = folder.keep(HoldoutResult(parameters=parameters, summary=judged.summary))
         done(runs_count, runs_count)
@@ -162,6 +166,7 @@ def _found(
         market=market,
         split=split,
         seal=seal,
+        judged_sha256=judged_sha256(request.terms, request.parameters),
         days=days,
         train_count=sum(day <= split.train.last for day in days),
         trials=trials,

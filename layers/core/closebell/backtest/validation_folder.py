@@ -33,8 +33,9 @@ class HoldoutResult(Value):
 
 
 class HoldoutSeal(Value):
-    """The span that is held out and a fingerprint of its bars. `configuration_sha256` is the configuration's at the sealing,
-    `opened_configuration_sha256` that of the one it was opened with, `result` what that one earned: None until it is judged."""
+    """The span that is held out and a fingerprint of its bars. `configuration_sha256` is of what was to be judged at the sealing,
+    with the strategies' texts and the costs, `opened_configuration_sha256` of what it was opened with, `result` what that earned:
+    None until it is judged."""
 
     first_session: date
     last_session: date
@@ -89,7 +90,7 @@ class ValidationFolder:
         """What an earlier run has held out. Raises DataError for a seal that cannot be read."""
         return self._read().span if (self._folder / SEAL).exists() else None
 
-    def seal(self, span: SessionSpan, panel: BarPanel, parameters: ParameterSet) -> HoldoutSeal:
+    def seal(self, span: SessionSpan, panel: BarPanel, judged_sha256: str) -> HoldoutSeal:
         """Seal the holdout on the first run; on every later one make sure that it is the same span and the same bars.
 
         Raises ConfigurationError (another span), DataError (other bars, a seal that cannot be read or written).
@@ -98,7 +99,7 @@ class ValidationFolder:
         if self.sealed_span() is None:
             fresh = HoldoutSeal(
                 first_session=span.first, last_session=span.last, bars_sha256=digest,
-                configuration_sha256=configuration_sha256(parameters),
+                configuration_sha256=judged_sha256,
             )
             self.write({SEAL: _json_of(fresh)})
             return fresh
@@ -109,24 +110,24 @@ class ValidationFolder:
             raise DataError(f"the bars of {span} are not those that {self._folder} sealed: bring them back, or name another one")
         return sealed
 
-    def open(self, parameters: ParameterSet, at: datetime) -> HoldoutSeal:
+    def open(self, judged_sha256: str, at: datetime) -> HoldoutSeal:
         """Break the seal; it is written before anything of the holdout is looked at. Raises as `refuse_second_opening`."""
-        sealed = self.refuse_second_opening(parameters)
+        sealed = self.refuse_second_opening(judged_sha256)
         if sealed.opened_count:
             return sealed
         opened = sealed.model_copy(update={
-            "opened_count": 1, "opened_at": at, "opened_configuration_sha256": configuration_sha256(parameters),
+            "opened_count": 1, "opened_at": at, "opened_configuration_sha256": judged_sha256,
         })
         self.write({SEAL: _json_of(opened)})
         return opened
 
-    def refuse_second_opening(self, parameters: ParameterSet) -> HoldoutSeal:
+    def refuse_second_opening(self, judged_sha256: str) -> HoldoutSeal:
         """The seal, when it is whole, or when it was broken for this very configuration by a run that did not end.
 
         Raises ConfigurationError otherwise.
         """
         sealed = self._read()
-        is_unfinished = sealed.result is None and sealed.opened_configuration_sha256 == configuration_sha256(parameters)
+        is_unfinished = sealed.result is None and sealed.opened_configuration_sha256 == judged_sha256
         if sealed.opened_count and not is_unfinished:
             judged = "" if sealed.result else ", for another configuration, which was not judged to its end"
             raise ConfigurationError(
