@@ -4,9 +4,11 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from closebell import cli
+from closebell.backtest.verdict import Colour, VerdictFlag
 from tests.unit.backtest.markets import seeded_panel
 
 STRATEGY = '''"""Scores that know nothing."""
@@ -62,6 +64,15 @@ def test_noise_is_refused_with_status_1_and_the_holdout_is_opened_once(tmp_path:
     told = [line for line in (out / "verdict.csv").read_text().splitlines() if line.startswith("holdout")]
     assert ["of another configuration, other code or other costs" in line for line in told] == [True, True]
     assert run("--bars", "demo", "--out", str(out), "--strategies", "hope")[1].count("'hope' does not exist") == 1
+
+
+@pytest.mark.parametrize(("value", "limit", "is_frac", "shown"), [
+    (0.01005, 0.01, True, ("1.005%", "≤ 1.000%")), (0.4, 0.3, True, ("40.00%", "≤ 30.00%")),
+    (0.3, 0.3, True, ("30.00%", "≤ 30.00%")), (0.50004, 0.5, False, ("0.50004", "≤ 0.50000")), (None, 0.5, False, ("-", "≤ 0.50")),
+])  # fmt: skip
+def test_what_is_over_its_limit_is_seen_to_be(value: float | None, limit: float, is_frac: bool, shown: tuple[str, str]) -> None:
+    flag = VerdictFlag("any", value, "≤", limit, is_frac, Colour.RED, "")
+    assert cli.validation_commands.written(flag) == shown
 
 
 def test_wrong_options_are_told_before_anything_is_traded(tmp_path: Path) -> None:

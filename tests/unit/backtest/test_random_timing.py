@@ -8,9 +8,10 @@ from random import Random
 import numpy as np
 import pytest
 
-from closebell.backtest.random_timing import RandomTiming, random_timing
+from closebell.backtest.random_timing import RandomTiming, draws_wanted, random_timing
 from closebell.backtest.records import ClosedBy, TradeRow
 from closebell.backtest.summary import Floats
+from closebell.backtest.verdict import RANDOM_TIMING_P_FRAC_MAX
 from closebell.model.panel import BarPanel
 from tests.unit.backtest.sample_records import trade_of
 
@@ -188,3 +189,20 @@ def test_the_best_of_several_tries_needs_to_be_better() -> None:
     draws, alone = np.random.default_rng(SEED).uniform(size=(200_000, 4)).min(axis=1), RandomTiming(10.0, 5.0, 0.03)
     assert alone.among(4).p_frac == pytest.approx(np.mean(draws <= 0.03), abs=0.002)
     assert alone.among(1).p_frac == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize("judged_count", [100, 101, 1_000])
+def test_however_many_were_judged_trades_that_no_market_reaches_can_still_pass(judged_count: int) -> None:
+    best = RandomTiming(10.0, 5.0, 1 / (1 + draws_wanted(0, judged_count))).among(judged_count)
+    assert best.p_frac < RANDOM_TIMING_P_FRAC_MAX
+    assert (draws_wanted(2, judged_count), draws_wanted(20, judged_count)) == (10_000, 1_000), "no longer at stake"
+
+
+def test_as_many_markets_are_drawn_as_were_judged_ask_for() -> None:
+    """Who knows each day's best symbol: no other market lets the trades earn as much."""
+    panel = random_panel(8, 60, 5)
+    gains = panel.close / panel.open
+    trades = [bought(panel, panel.symbols[int(gains[row].argmax())], row, row, ClosedBy.STOP) for row in range(1, 60)]
+    found = random_timing(trades, panel, SEED, judged_count=60)
+    assert found is not None
+    assert found.p_frac == 1 / 12_001

@@ -26,6 +26,9 @@ BLOCK_SESSIONS_MIN, BLOCK_HOLDS = 5, 2
 DRAWS_COUNT_MAX, REACHED_COUNT_ENOUGH = 10_000, 20
 """More are drawn while fewer markets than enough let the trades earn as much (Besag and Clifford, Biometrika 78, 1991): the
 smaller a p-value is, the more exactly it has to be known."""
+DRAWS_A_JUDGED, REACHED_COUNT_AT_STAKE = 200, 1
+"""So many more for each configuration that was judged, while no more markets than this reach it: that of the best of K is about
+K times the p-value, which no number of draws fewer than 100 K brings to one percent."""
 TIE_FRAC = 1e-9
 """Gains that differ by less, of what was paid, are equal: where every session moves alike no order is better than another."""
 _AT_THE_OPEN = {ClosedBy.SIGNAL, ClosedBy.TIME_STOP, ClosedBy.RISK}
@@ -59,10 +62,11 @@ class _Held(NamedTuple):
     trips: Places
 
 
-def random_timing(trades: Sequence[TradeRow], panel: BarPanel, seed: int) -> RandomTiming | None:
-    """Round trips against the same ones in a thousand reordered markets, or up to ten thousand; None without any.
+def random_timing(trades: Sequence[TradeRow], panel: BarPanel, seed: int, judged_count: int = 1) -> RandomTiming | None:
+    """Round trips against the same ones in a thousand reordered markets, or as many as `draws_wanted`; None without any.
 
-    `panel` is of the universe and of the sessions that were traded, adjusted for splits.
+    `panel` is of the universe and of the sessions that were traded, adjusted for splits. The p-value is of one configuration
+    alone, drawn so exactly that it can be `among` the `judged_count` ones.
     """
     if not trades:
         return None
@@ -71,11 +75,18 @@ def random_timing(trades: Sequence[TradeRow], panel: BarPanel, seed: int) -> Ran
     earned_usd = float(sum(trade.gross_pnl_usd for trade in trades))
     enough_usd = earned_usd - TIE_FRAC * float(held.paid_usd.sum())
     reordered_usd, reached_count = list[float](), 0
-    while len(reordered_usd) < (DRAWS_COUNT if reached_count >= REACHED_COUNT_ENOUGH else DRAWS_COUNT_MAX):
+    while len(reordered_usd) < draws_wanted(reached_count, judged_count):
         moves = steps[_elsewhere(held, panel.close.shape, block_sessions, generator)]
         reordered_usd.append(float(held.paid_usd @ np.expm1(np.bincount(held.trips, moves, minlength=len(trades)))))
         reached_count += reordered_usd[-1] >= enough_usd
     return RandomTiming(earned_usd, float(np.median(reordered_usd)), (1 + reached_count) / (1 + len(reordered_usd)))
+
+
+def draws_wanted(reached_count: int, judged_count: int) -> int:
+    """How many markets are drawn when so many of those drawn let the trades earn as much."""
+    if reached_count >= REACHED_COUNT_ENOUGH:
+        return DRAWS_COUNT
+    return max(DRAWS_COUNT_MAX, DRAWS_A_JUDGED * judged_count if reached_count <= REACHED_COUNT_AT_STAKE else 0)
 
 
 def _held(trades: Sequence[TradeRow], panel: BarPanel) -> _Held:

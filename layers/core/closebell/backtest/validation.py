@@ -188,7 +188,7 @@ def _luck(request: ValidationRequest, trials: list[TrialResult], ever: list[Tria
     configured, sharpes = trials[0], np.array([line.sharpe_annual_ratio for line in ever])
     judged_count = sum(line.is_judged for line in ever)
     traded_panel = universe_panel(request.terms.market, request.parameters, days[0], days[-1])
-    timing = random_timing(configured.trades, traded_panel, request.seed)
+    timing = random_timing(configured.trades, traded_panel, request.seed, judged_count)
     return LuckMeasures(
         trials_ever_count=len(ever),
         judged_ever_count=judged_count,

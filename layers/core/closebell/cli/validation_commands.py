@@ -109,8 +109,8 @@ def show_verdict(console: Console, found: Validation, judged: list[VerdictFlag])
         table.add_column(title, justify="right" if title in {"number", "limit"} else "left")
     for flag in judged:
         verdict = f"[{_STYLES[flag.colour]}]{flag.colour}[/]"
-        limit = f"{flag.comparison} {_number(flag, flag.limit)}"
-        table.add_row(flag.question, _number(flag, flag.value), limit, verdict, escape(flag.note))
+        number, limit = written(flag)
+        table.add_row(flag.question, number, limit, verdict, escape(flag.note))
     console.print(table)
     red, amber = (sum(flag.colour is colour for flag in judged) for colour in (Colour.RED, Colour.AMBER))
     console.print("[green]passed[/green]" if not red else f"[red]refused[/red]: {red} red", f"and {amber} amber" if amber else "")
@@ -119,7 +119,15 @@ def show_verdict(console: Console, found: Validation, judged: list[VerdictFlag])
 _STYLES = {Colour.GREEN: "green", Colour.AMBER: "yellow", Colour.RED: "red"}
 
 
-def _number(flag: VerdictFlag, value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.2%}" if flag.is_frac else f"{value:.2f}"
+def written(flag: VerdictFlag) -> tuple[str, str]:
+    """A flag's number and its limit, with more digits than two where the number would look like the limit and is not."""
+    if flag.value is None:
+        return "-", f"{flag.comparison} {_digits(flag, flag.limit, 2)}"
+    count = next(
+        (count for count in range(2, 12) if _digits(flag, flag.value, count) != _digits(flag, flag.limit, count)), 2
+    )
+    return _digits(flag, flag.value, count), f"{flag.comparison} {_digits(flag, flag.limit, count)}"
+
+
+def _digits(flag: VerdictFlag, value: float, count: int) -> str:
+    return f"{value:.{count}%}" if flag.is_frac else f"{value:.{count}f}"
