@@ -13,6 +13,7 @@ import numpy as np
 from closebell.backtest.bias_checks import LOOKAHEAD_CHECKS, lookahead_findings
 from closebell.backtest.bias_panels import sessions_for, synthetic_panels
 from closebell.backtest.bias_subjects import SCORE_DECIMALS, strategy_subject
+from closebell.backtest.stress import CRASHES
 from closebell.backtest.validation import LuckMeasures, Validation
 from closebell.backtest.validation_statistics import break_even_win_rate_frac, sharpe_or_zero, total_return_frac
 from closebell.model.errors import ConfigurationError
@@ -35,11 +36,12 @@ UNLUCKY_PERCENTILE = 95
 
 
 class Colour(StrEnum):
-    """What a flag says: go, know, stop."""
+    """What a flag says: go, know, stop; or that its question could not be put to these bars and trials."""
 
     GREEN = "green"
     AMBER = "amber"
     RED = "red"
+    NOT_ASKED = "not asked"
 
 
 class VerdictFlag(NamedTuple):
@@ -84,8 +86,8 @@ def _luck(found: Validation) -> Iterator[VerdictFlag]:
         note=f"{luck.trials_ever_count} trials were run here; the best of as many without skill shows a Sharpe of "
              f"{luck.expected_max_sharpe_annual_ratio:.2f}",
     )  # fmt: skip
-    if len(found.trials) == 1:
-        pass  # nothing was chosen here, so no choice can have been overfitted
+    if len(found.trials) == 1:  # nothing was chosen here, so no choice can have been overfitted
+        yield _at_most("overfitted: PBO", None, PBO_FRAC_MAX, failing=Colour.NOT_ASKED, note="one trial only")
     elif best is None:
         yield _at_most("overfitted: PBO", None, PBO_FRAC_MAX, note="fewer than two trials traded enough to be compared")
     else:
@@ -160,11 +162,12 @@ def _against_singles(found: Validation) -> Iterator[VerdictFlag]:
 def _robustness(found: Validation) -> Iterator[VerdictFlag]:
     grid = found.sensitivity
     row, column = grid.best
-    if grid.neighbours_ratio is not None:
-        yield _at_least(
-            "no sharp peak: neighbours over best", grid.neighbours_ratio, NEIGHBOURS_RATIO_MIN,
-            note=f"best at stop {grid.stop_loss_fracs[row]:.2%}, target {grid.take_profit_fracs[column]:.2%}",
-        )
+    best = f"best at stop {grid.stop_loss_fracs[row]:.2%}, target {grid.take_profit_fracs[column]:.2%}"
+    is_alone = grid.neighbours_ratio is None
+    yield _at_least(
+        "no sharp peak: neighbours over best", grid.neighbours_ratio, NEIGHBOURS_RATIO_MIN,
+        failing=Colour.NOT_ASKED if is_alone else Colour.RED, note="one stop, one target: --grid 3 asks" if is_alone else best,
+    )
     for name, draws in (("bootstrapped", found.luck.bootstrapped_drawdowns_frac),
                         ("trades reordered", found.luck.reordered_drawdowns_frac)):  # fmt: skip
         yield _at_most(
@@ -176,9 +179,21 @@ def _robustness(found: Validation) -> Iterator[VerdictFlag]:
             f"return with {stress.name}", stress.summary["total_return_frac"], 0.0, is_frac=True, is_strict=True,
             failing=Colour.AMBER, note=f"{stress.summary['trades_count']} trades",
         )
-    for crash in found.crashes:
-        yield _at_most(f"drawdown in {crash.name}", crash.drawdown_frac_max, DRAWDOWN_FRAC_MAX,
-                       note=f"{crash.span}, return {crash.return_frac:.2%}")  # fmt: skip
+    yield from _crashes(found)
+
+
+def _crashes(found: Validation) -> Iterator[VerdictFlag]:
+    """What the account did in each crash; where the sessions judged do not cover one, that it was not seen."""
+    told = {crash.name: crash for crash in found.crashes}
+    for name, span in CRASHES.items():
+        crash, question = told.get(name), f"drawdown in {name}"
+        if crash is not None:
+            note = f"{crash.span}, return {crash.return_frac:.2%}"
+            yield _at_most(question, crash.drawdown_frac_max, DRAWDOWN_FRAC_MAX, note=note)
+        else:
+            is_held_out = span.last >= found.split.holdout.first and span.first <= found.split.holdout.last
+            note = f"{span}: " + ("in the holdout, at least in part" if is_held_out else "not in the bars judged, or not all of it")
+            yield _at_most(question, None, DRAWDOWN_FRAC_MAX, failing=Colour.NOT_ASKED, note=note)
 
 
 def _holdout(found: Validation) -> Iterator[VerdictFlag]:

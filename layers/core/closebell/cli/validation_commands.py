@@ -116,7 +116,7 @@ def show_verdict(console: Console, found: Validation, judged: list[VerdictFlag])
     console.print("[green]passed[/green]" if not red else f"[red]refused[/red]: {red} red", f"and {amber} amber" if amber else "")
 
 
-_STYLES = {Colour.GREEN: "green", Colour.AMBER: "yellow", Colour.RED: "red"}
+_STYLES = {Colour.GREEN: "green", Colour.AMBER: "yellow", Colour.RED: "red", Colour.NOT_ASKED: "dim"}
 
 
 def written(flag: VerdictFlag) -> tuple[str, str]:
