@@ -20,6 +20,9 @@ def scores(panel):
 '''
 
 
+LEAK = "np.sign(np.vstack([panel.close[1:], panel.close[-1:]]) - panel.close)"
+
+
 def bars_in(folder: Path) -> Path:
     panel = seeded_panel(31, 104, 2)
     folder.mkdir()
@@ -59,8 +62,9 @@ def test_noise_is_refused_with_status_1_and_the_holdout_is_opened_once(tmp_path:
     assert "it is opened once" in " ".join(told.split())
     assert json.loads((out / "holdout.json").read_text())["opened_count"] == 1
     assert "of another" not in (out / "verdict.csv").read_text()
-    own.write_text(STRATEGY.replace("default_rng(5)", "default_rng(6)"))
+    own.write_text(STRATEGY.replace("    return", "    if 'S00' in panel.symbols: return LEAK\n    return").replace("LEAK", LEAK))
     assert run(*words)[0] == 1
+    assert "lookahead: checks failed,6.0" in (out / "verdict.csv").read_text(), "it knows tomorrow on the bars judged alone"
     told = [line for line in (out / "verdict.csv").read_text().splitlines() if line.startswith("holdout")]
     assert ["of another configuration, other code or other costs" in line for line in told] == [True, True]
     assert run("--bars", "demo", "--out", str(out), "--strategies", "hope")[1].count("'hope' does not exist") == 1

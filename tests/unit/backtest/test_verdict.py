@@ -84,7 +84,7 @@ def test_a_crash_that_was_not_judged_is_told_and_where_it_is() -> None:
     told = {flag.question: flag for flag in flags(good()) if flag.colour is Colour.NOT_ASKED}
     assert {question.removeprefix("drawdown in ") for question in told} == set(CRASHES)
     assert {flag.value for flag in told.values()} == {None}
-    assert told["drawdown in 2008"].note == "2008-09-02 to 2009-03-09: not in the bars judged, or not all of it"
+    assert told["drawdown in 2008"].note == "2008-09-02 to 2009-03-09: not wholly in the bars judged"
     first, last = CRASHES["2020"]
     later = replace(good(), split=good().split._replace(holdout=SessionSpan(last, last + timedelta(days=9))))
     (flag,) = (flag for flag in flags(later) if flag.question == "drawdown in 2020")

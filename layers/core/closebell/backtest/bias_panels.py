@@ -15,6 +15,7 @@ SESSIONS_COUNT = 460
 
 HISTORY_SESSIONS, HISTORY_SYMBOLS_COUNT = 1600, 2
 """Of the long panel: more than six years, for what is trained on three years and knows nothing before."""
+OWN_SYMBOLS_COUNT_MAX = 20
 
 REAL_SPANS = {"real to March 2009": "2009-03-31", "real to December 2018": "2018-12-31"}
 
@@ -26,6 +27,12 @@ _SYMBOLS_COUNT = 6
 def sessions_for(lookback_sessions: int) -> int:
     """How many rows a panel needs to judge a look back."""
     return max(SESSIONS_COUNT, 2 * lookback_sessions + 60)
+
+
+def newest_part(panel: BarPanel) -> BarPanel:
+    """Bars to check a strategy on beside these: the last `HISTORY_SESSIONS` of up to `OWN_SYMBOLS_COUNT_MAX` of their symbols."""
+    places = np.unique(np.linspace(0, len(panel.symbols) - 1, OWN_SYMBOLS_COUNT_MAX).round().astype(int))
+    return panel.columns(tuple(panel.symbols[place] for place in places)).rows(slice(-HISTORY_SESSIONS, None))
 
 
 def synthetic_panels(sessions_count: int = SESSIONS_COUNT, seed: int = 7) -> dict[str, BarPanel]:

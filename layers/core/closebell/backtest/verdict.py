@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from closebell.backtest.bias_checks import LOOKAHEAD_CHECKS, lookahead_findings
-from closebell.backtest.bias_panels import sessions_for, synthetic_panels
 from closebell.backtest.bias_subjects import SCORE_DECIMALS, strategy_subject
 from closebell.backtest.stress import CRASHES
 from closebell.backtest.validation import LuckMeasures, Validation
 from closebell.backtest.validation_statistics import break_even_win_rate_frac, sharpe_or_zero, total_return_frac
 from closebell.model.errors import ConfigurationError
+from closebell.model.panel import BarPanel
 from closebell.reports.formatting import usd
 from closebell.strategies import Strategy
 
@@ -31,7 +31,8 @@ SHARPE_ANNUAL_MIN = 0.5
 NEIGHBOURS_RATIO_MIN = 0.5
 SINGLE_SHARPE_SHARE_MIN = 0.9
 FLAG_CUTS_COUNT = 16
-"""A quarter of what `closebell lookahead` cuts: a slow strategy must not take longer here than in its backtests."""
+"""A quarter of what `closebell lookahead` cuts, on the same panels and one more: a slow strategy must not take longer here than in
+its backtests."""
 UNLUCKY_PERCENTILE = 95
 
 
@@ -62,9 +63,9 @@ def flags(found: Validation) -> list[VerdictFlag]:
     return [*_luck(found), *_results(found), *_robustness(found), *_holdout(found)]
 
 
-def lookahead_flag(strategy: Strategy) -> VerdictFlag:
+def lookahead_flag(strategy: Strategy, panels: Mapping[str, BarPanel]) -> VerdictFlag:
     """How many of the lookahead checks a strategy fails. Amber, as numbers that are drawn by their place in a matrix fail too."""
-    subject, panels = strategy_subject(strategy, SCORE_DECIMALS), synthetic_panels(sessions_for(strategy.lookback_sessions))
+    subject = strategy_subject(strategy, SCORE_DECIMALS)
     try:
         findings = lookahead_findings(subject, panels, FLAG_CUTS_COUNT)
     except ConfigurationError as error:
@@ -192,7 +193,7 @@ def _crashes(found: Validation) -> Iterator[VerdictFlag]:
             yield _at_most(question, crash.drawdown_frac_max, DRAWDOWN_FRAC_MAX, note=note)
         else:
             is_held_out = span.last >= found.split.holdout.first and span.first <= found.split.holdout.last
-            note = f"{span}: " + ("in the holdout, at least in part" if is_held_out else "not in the bars judged, or not all of it")
+            note = f"{span}: " + ("in the holdout, at least in part" if is_held_out else "not wholly in the bars judged")
             yield _at_most(question, None, DRAWDOWN_FRAC_MAX, failing=Colour.NOT_ASKED, note=note)
 
 

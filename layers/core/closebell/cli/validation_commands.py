@@ -13,8 +13,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from closebell import strategies as registry
+from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.adapters.system_clock import SystemClock
-from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.bias_panels import newest_part, real_panels, sessions_for, synthetic_panels
+from closebell.backtest.known_evidence import KnownEvidence, universe_panel
 from closebell.backtest.reader_notes import bar_notes, universe_notes
 from closebell.backtest.trials import GRID_COUNTS, TrialTerms
 from closebell.backtest.validation import Validation, ValidationRequest, validate
@@ -23,9 +25,10 @@ from closebell.backtest.validation_folder import ValidationFolder
 from closebell.backtest.verdict import Colour, VerdictFlag, flags, is_refused, lookahead_flag
 from closebell.cli import backtest_options as asked
 from closebell.cli.application import app, end_interrupted, fail, progress_bar, show_notes, telling_of
-from closebell.cli.strategy_file import read_file, strategy_of
+from closebell.cli.strategy_file import FileScores, read_file, strategy_of
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
+from closebell.model.panel import BarPanel
 from closebell.strategies import Strategy
 
 Folder = Annotated[Path, typer.Option("--out", help="Folder that keeps the seal, the count of trials and the results.")]
@@ -65,9 +68,10 @@ def validate_configuration(
                 validation = validate(request, folder, done)
             known = validation.split.development
             evidence = KnownEvidence(found.market.altered(until=known.last), request.parameters)
+            bars_judged = universe_panel(evidence.market, request.parameters, known.first, known.last)
             told = universe_notes(evidence, known.first, known.last)
             notes = (*bar_notes(found.market, request.parameters, found.notes), *told)
-        judged = [*flags(validation), *([lookahead_flag(strategy_of(replace(file)))] if file else [])]  # run anew, as it was read
+        judged = [*flags(validation), *([_own_lookahead(file, bars_judged)] if file else [])]
         folder.write(validation_files(validation, judged))
     except ClosebellError as error:
         fail(error)
@@ -79,6 +83,14 @@ def validate_configuration(
         console.print(f"written to {out}", soft_wrap=True)
     if is_refused(judged):
         raise typer.Exit(1)
+
+
+def _own_lookahead(file: FileScores, bars_judged: BarPanel) -> VerdictFlag:
+    """What `closebell lookahead` says of a file, run anew as it was read, and of the bars that it is judged on."""
+    strategy = strategy_of(replace(file))
+    length = sessions_for(strategy.lookback_sessions)
+    own = {"the bars judged": newest_part(bars_judged)}
+    return lookahead_flag(strategy, synthetic_panels(length) | real_panels(ExchangeCalendar(), length) | own)
 
 
 @contextmanager
