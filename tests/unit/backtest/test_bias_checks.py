@@ -3,8 +3,10 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
@@ -162,6 +164,36 @@ def test_a_recursion_is_stable_only_when_its_look_back_is_long_enough() -> None:
     assert warmup_findings(long, panels) == ()
     to_the_bit = BiasSubject("ema", 200, _exponential, is_unknown_at_first=False)
     assert warmup_findings(to_the_bit, panels) != ()
+
+
+def _crossed(panel: BarPanel) -> Matrix:
+    """The plainest crossover of two means, which pandas adds up from the first bar on."""
+    closes = pd.DataFrame(panel.close)
+    return np.asarray(np.sign(closes.rolling(20).mean() - closes.rolling(50).mean()))
+
+
+def test_means_that_are_equal_but_for_rounding_are_no_finding() -> None:
+    panel = SYNTHETIC["cents"]
+    last = panel.rows(slice(list(panel.days).index(date(2015, 3, 12)) + 1))
+    assert _crossed(last)[-1, 0] != _crossed(last.rows(slice(-50, None)))[-1, 0], "the case can tell"
+    assert warmup_findings(subject(_crossed, 50), {"cents": panel}, seed=7) == ()
+    assert {finding.check for finding in warmup_findings(subject(_crossed, 49), {"cents": panel})} == {"history x1"}
+
+
+def test_a_score_of_equal_prices_or_of_a_sign_is_held_to_its_look_back() -> None:
+    """Rounding is no excuse for them: equal prices stay equal, and a recursion is off by more."""
+
+    def rested(panel: BarPanel) -> Matrix:
+        closes = pd.DataFrame(panel.close)
+        return np.asarray((closes == closes.shift(3)).astype(float).where(closes.shift(2).notna()))
+
+    def crossed_recursions(panel: BarPanel) -> Matrix:
+        closes = pd.DataFrame(panel.close)
+        return np.asarray(np.sign(closes.ewm(span=10).mean() - closes.ewm(span=40).mean()).where(closes.shift(19).notna()))
+
+    panels = {"cents": SYNTHETIC["cents"]}
+    assert {finding.check for finding in warmup_findings(subject(rested, 3), panels)} == {"history x1"}
+    assert {"history x1", "history x1.5"} <= {found.check for found in warmup_findings(subject(crossed_recursions, 20), panels)}
 
 
 def test_what_began_with_the_first_bar_is_caught() -> None:

@@ -31,8 +31,8 @@ SHARPE_ANNUAL_MIN = 0.5
 NEIGHBOURS_RATIO_MIN = 0.5
 SINGLE_SHARPE_SHARE_MIN = 0.9
 FLAG_CUTS_COUNT = 16
-"""A quarter of what `closebell lookahead` cuts, on the same panels and one more: a slow strategy must not take longer here than in
-its backtests."""
+"""A quarter of what `closebell lookahead` cuts, on the same panels and one more: a slow strategy must not take longer here
+than in its backtests."""
 UNLUCKY_PERCENTILE = 95
 
 
