@@ -65,8 +65,8 @@ def test_noise_is_refused_with_status_1_and_the_holdout_is_opened_once(tmp_path:
     own.write_text(STRATEGY.replace("    return", "    if 'S00' in panel.symbols: return LEAK\n    return").replace("LEAK", LEAK))
     assert run(*words)[0] == 1
     assert "lookahead: checks failed,6.0" in (out / "verdict.csv").read_text(), "it knows tomorrow on the bars judged alone"
-    told = [line for line in (out / "verdict.csv").read_text().splitlines() if line.startswith("holdout")]
-    assert ["of another configuration, other code or other costs" in line for line in told] == [True, True]
+    lines = [line for line in (out / "verdict.csv").read_text().splitlines() if line.startswith("holdout")]
+    assert ["of another configuration, other code or other costs" in line for line in lines] == [True, True]
     assert run("--bars", "demo", "--out", str(out), "--strategies", "hope")[1].count("'hope' does not exist") == 1
 
 

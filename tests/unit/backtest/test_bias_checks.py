@@ -169,7 +169,8 @@ def test_a_recursion_is_stable_only_when_its_look_back_is_long_enough() -> None:
 def _crossed(panel: BarPanel) -> Matrix:
     """The plainest crossover of two means, which pandas adds up from the first bar on."""
     closes = pd.DataFrame(panel.close)
-    return np.asarray(np.sign(closes.rolling(20).mean() - closes.rolling(50).mean()))
+    signs: Matrix = np.sign((closes.rolling(20).mean() - closes.rolling(50).mean()).to_numpy())
+    return signs
 
 
 def test_means_that_are_equal_but_for_rounding_are_no_finding() -> None:
@@ -189,7 +190,9 @@ def test_a_score_of_equal_prices_or_of_a_sign_is_held_to_its_look_back() -> None
 
     def crossed_recursions(panel: BarPanel) -> Matrix:
         closes = pd.DataFrame(panel.close)
-        return np.asarray(np.sign(closes.ewm(span=10).mean() - closes.ewm(span=40).mean()).where(closes.shift(19).notna()))
+        apart = closes.ewm(span=10).mean() - closes.ewm(span=40).mean()
+        signs: Matrix = np.sign(apart.where(closes.shift(19).notna()).to_numpy())
+        return signs
 
     panels = {"cents": SYNTHETIC["cents"]}
     assert {finding.check for finding in warmup_findings(subject(rested, 3), panels)} == {"history x1"}

@@ -281,7 +281,7 @@ def _are_ties(subject: BiasSubject, panel: BarPanel, part: slice, seed: int) -> 
     Two means of cent prices may be equal, and which of them comes out larger is then a matter of rounding, so of how many bars
     were added up before: no look back is long enough for that.
     """
-    found = np.array(True)
+    found: NDArray[np.bool_] = np.array(True)
     for phase in np.random.default_rng(seed).uniform(0.0, 2.0 * math.pi, NUDGES_COUNT):
         nudged = _nudged(panel, phase)
         last = _values(subject, nudged.rows(part))[-1:]
@@ -296,7 +296,8 @@ def _nudged(panel: BarPanel, phase: float) -> BarPanel:
 
 
 def _are_equal(one: Matrix, other: Matrix) -> NDArray[np.bool_]:
-    return (one == other) | (np.isnan(one) & np.isnan(other))
+    equal: NDArray[np.bool_] = (one == other) | (np.isnan(one) & np.isnan(other))
+    return equal
 
 
 def _differences(
