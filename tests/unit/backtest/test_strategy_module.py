@@ -15,11 +15,12 @@ from closebell.strategies import STRATEGIES, Strategy
 
 TEXT = """
 from functools import partial
+from pathlib import Path
 import numpy as np
 NAME = "kept"
 CALLS = []
 def _counted(panel, step):
-    CALLS.append(1)
+    CALLS.append(int(Path(__file__).with_name("beside.txt").read_text()))
     return np.full(panel.close.shape, step * len(CALLS))
 scores = partial(_counted, step=0.5)
 """
@@ -28,6 +29,7 @@ scores = partial(_counted, step=0.5)
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     (tmp_path / "kept_strategy.py").write_text(TEXT)
+    (tmp_path / "beside.txt").write_text("1")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "kept_strategy", raising=False)
     found = import_module("kept_strategy")
@@ -45,6 +47,19 @@ def test_scores_that_are_sent_begin_without_what_is_remembered_here(kept: Module
     sent = copy(strategy_text(Strategy("kept", 1, kept.scores)))
     assert [sent(panel)[0, 0] for _ in range(2)] == [0.5, 1.0]
     assert [copy(sent)(panel)[0, 0], sent.text] == [0.5, TEXT]
+
+
+def test_a_package_is_sent_with_its_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "packed_strategy"
+    folder.mkdir()
+    (folder / "__init__.py").write_text('from .inside import scores\nNAME = "packed"\n')
+    (folder / "inside.py").write_text("def scores(panel):\n    return panel.close * 0.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = import_module("packed_strategy")
+    monkeypatch.setitem(sys.modules, "packed_strategy", found)
+    sent = copy(strategy_text(Strategy("packed", 1, found.scores)))
+    monkeypatch.delitem(sys.modules, "packed_strategy.inside")
+    assert sent(synthetic_panels(40)["cents"]).max() == 0.0
 
 
 def test_scores_of_no_module_are_refused_in_words(kept: ModuleType) -> None:

@@ -192,10 +192,10 @@ def _firsts(found: Iterator[Iterator[BiasFinding]]) -> tuple[BiasFinding, ...]:
     return tuple(first.values())
 
 
-def _cuts(panel: BarPanel, count: int, seed: int) -> list[int]:
-    """The rows to cut after, fewer of a long panel unless all of a usual one are asked for."""
-    sessions_count = len(panel.sessions)
-    return cut_rows(panel, count // LONG_SHARE if sessions_count >= LONG_SESSIONS > 2 * count else count, seed)
+def _cuts(subject: BiasSubject, panel: BarPanel, count: int, seed: int) -> list[int]:
+    """The rows to cut after: fewer of a panel that is long for the subject too, unless all of a usual one are asked for."""
+    is_long = len(panel.sessions) >= max(LONG_SESSIONS, 4 * subject.lookback_sessions) and 2 * count < LONG_SESSIONS
+    return cut_rows(panel, count // LONG_SHARE if is_long else count, seed)
 
 
 @contextmanager
@@ -214,7 +214,7 @@ def _elsewhere(subject: BiasSubject) -> Iterator[BiasSubject | None]:
 def _lookahead(
     subject: BiasSubject, elsewhere: BiasSubject | None, name: str, panel: BarPanel, cuts_count: int, seed: int
 ) -> Iterator[BiasFinding]:
-    cuts = _cuts(panel, cuts_count, seed)
+    cuts = _cuts(subject, panel, cuts_count, seed)
     # The shortest first and the whole last: a function that remembers what it was shown has not been shown the future yet.
     prefixes = [_values(subject, panel.rows(slice(0, cut + 1))) for cut in cuts]
     whole = _values(subject, panel)
@@ -255,7 +255,7 @@ def _warmup(subject: BiasSubject, name: str, panel: BarPanel, cuts_count: int, s
         early = np.tile(_bars_count(panel) < subject.lookback_sessions, len(subject.outputs))
         told = f"by its own word, before the symbol has had {subject.lookback_sessions} bars"
         yield from _differences(subject, "start", name, panel, whole, np.where(early, np.nan, whole), told)
-    rows = [*_cuts(panel, cuts_count, seed), len(panel.sessions) - 1]
+    rows = [*_cuts(subject, panel, cuts_count, seed), len(panel.sessions) - 1]
     for multiple in HISTORY_MULTIPLES:
         length = math.ceil(multiple * subject.lookback_sessions)
         parts = (slice(row + 1 - length, row + 1) for row in rows if row >= length)

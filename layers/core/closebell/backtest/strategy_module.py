@@ -22,29 +22,37 @@ class StrategyText(InspectLoader):
         The module's.
     text
         As it was loaded.
+    path
+        Where it was loaded from: a strategy may read what lies beside it.
+    folders
+        Where a package's modules are; none of what is one file.
     """
 
     name: str
     text: str
+    path: str
+    folders: tuple[str, ...] = ()
 
     def __call__(self, panel: BarPanel) -> Matrix:
         scores: Matrix = self._module.scores(panel)
         return scores
 
-    def __reduce__(self) -> tuple[type["StrategyText"], tuple[str, str]]:
-        return StrategyText, (self.name, self.text)
+    def __reduce__(self) -> tuple[type["StrategyText"], tuple[str, str, str, tuple[str, ...]]]:
+        return StrategyText, (self.name, self.text, self.path, self.folders)
 
     def get_source(self, fullname: str) -> str:
         return self.text
 
     def is_package(self, fullname: str) -> bool:
-        return False
+        return bool(self.folders)
 
     @cached_property
     def _module(self) -> ModuleType:
-        spec = spec_from_loader(self.name, self)
+        spec = spec_from_loader(self.name, self, origin=self.path)
         if spec is None:
-            raise ImportError(f"{self.name} cannot be loaded again")
+            raise ImportError(f"{self.name} cannot be loaded again from {self.path}")
+        spec.has_location = True  # the module knows its __file__
+        spec.submodule_search_locations = list(self.folders) or None
         module = module_from_spec(spec)
         sys.modules[self.name] = module  # dataclasses look their module up
         self.exec_module(module)
@@ -76,8 +84,9 @@ def _found(strategy: Strategy) -> StrategyText | None:
         known = getattr(module, "__dict__", {})
         if known.get("NAME") != strategy.name or (known.get("scores") is not strategy.scores and module is not held):
             continue
-        loader = getattr(known.get("__spec__"), "loader", None)
+        spec = known.get("__spec__")
+        loader = getattr(spec, "loader", None)
         text = loader.get_source(module.__name__) if isinstance(loader, InspectLoader) else None
-        if text is not None:
-            return StrategyText(module.__name__, text)
+        if spec is not None and text is not None:
+            return StrategyText(module.__name__, text, f"{spec.origin}", tuple(spec.submodule_search_locations or ()))
     return None
