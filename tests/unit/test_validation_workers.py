@@ -140,4 +140,7 @@ def test_an_interrupt_ends_every_process_at_once_and_the_folder_goes_on(shares: 
         assert told(words_for(shares, tmp_path, workers_count))[0] == 1
     again, whole = contents(tmp_path / "by 2"), contents(tmp_path / "by 1")
     assert again.pop("trials.jsonl").endswith(whole.pop("trials.jsonl"))
+    # the interrupted run sealed the strategy with its fault, so another text of it
+    seals = [json.loads(files.pop("holdout.json")) for files in (again, whole)]
+    assert seals[0] | {"configuration_sha256": seals[1]["configuration_sha256"]} == seals[1]
     assert again == whole
