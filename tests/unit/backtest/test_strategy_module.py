@@ -2,15 +2,17 @@
 
 import sys
 from copy import copy
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
+from closebell.backtest.bias_checks import lookahead_findings
 from closebell.backtest.bias_panels import synthetic_panels
-from closebell.backtest.strategy_module import strategy_text
+from closebell.backtest.bias_subjects import strategy_subject
+from closebell.backtest.strategy_module import StrategyText, strategy_text
 from closebell.strategies import STRATEGIES, Strategy
 
 TEXT = """
@@ -37,14 +39,20 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return found
 
 
+def text_of(strategy: Strategy) -> StrategyText:
+    found = strategy_text(strategy)
+    assert found is not None
+    return found
+
+
 def test_every_registered_strategy_has_its_module() -> None:
-    assert {strategy_text(strategy).name.rpartition(".")[2] for strategy in STRATEGIES.values()} == set(STRATEGIES)
+    assert {text_of(strategy).name.rpartition(".")[2] for strategy in STRATEGIES.values()} == set(STRATEGIES)
 
 
 def test_scores_that_are_sent_begin_without_what_is_remembered_here(kept: ModuleType) -> None:
     panel = synthetic_panels(40)["trends"]
     assert [kept.scores(panel)[0, 0] for _ in range(3)] == [0.5, 1.0, 1.5]
-    sent = copy(strategy_text(Strategy("kept", 1, kept.scores)))
+    sent = copy(text_of(Strategy("kept", 1, kept.scores)))
     assert [sent(panel)[0, 0] for _ in range(2)] == [0.5, 1.0]
     assert [copy(sent)(panel)[0, 0], sent.text] == [0.5, TEXT]
 
@@ -57,11 +65,13 @@ def test_a_package_is_sent_with_its_modules(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.syspath_prepend(tmp_path)
     found = import_module("packed_strategy")
     monkeypatch.setitem(sys.modules, "packed_strategy", found)
-    sent = copy(strategy_text(Strategy("packed", 1, found.scores)))
+    sent = copy(text_of(Strategy("packed", 1, found.scores)))
     monkeypatch.delitem(sys.modules, "packed_strategy.inside")
     assert sent(synthetic_panels(40)["cents"]).max() == 0.0
 
 
-def test_scores_of_no_module_are_refused_in_words(kept: ModuleType) -> None:
-    with pytest.raises(ValueError, match="no loaded module has NAME = 'kept', these scores and a text: write a strategy as a"):
-        strategy_text(Strategy("kept", 1, partial(kept.scores)))
+def test_scores_of_no_module_are_checked_without_a_process_of_their_own() -> None:
+    by_hand = Strategy("kept", 1, lambda panel: np.sign(np.roll(panel.close, -1, axis=0) - panel.close))
+    assert strategy_text(by_hand) is None
+    found = lookahead_findings(strategy_subject(by_hand), {"trends": synthetic_panels()["trends"]}, cuts_count=8)
+    assert "prefix" in {finding.check for finding in found}

@@ -20,7 +20,7 @@ from PIL import Image
 import closebell.strategies
 from closebell.backtest.run import Costs
 from closebell.backtest.splits import SessionSpan
-from closebell.backtest.strategy_module import text_or_name
+from closebell.backtest.strategy_module import StrategyText
 from closebell.backtest.summary import Floats
 from closebell.backtest.trials import AS_CONFIGURED, TrialResult, TrialTerms, all_trials, exit_grid, judged_sha256, trial_sha256
 from closebell.backtest.validation import Validation, ValidationRequest, validate
@@ -181,7 +181,8 @@ def test_what_a_holdout_was_opened_for_is_its_costs_cash_and_code_too(monkeypatc
     richer, other = terms._replace(cash_usd=Decimal(1)), parameters.model_copy(update={"votes_to_act_count_min": 2})
     digests = {judged_sha256(terms, parameters), judged_sha256(dearer, parameters), judged_sha256(richer, parameters)}
     digests.add(judged_sha256(terms, other))
-    monkeypatch.setattr("closebell.backtest.trials.text_or_name", lambda strategy: f"# changed\n{text_or_name(strategy)}")
+    changed = StrategyText("rsi", "# changed", "rsi.py")
+    monkeypatch.setattr("closebell.backtest.trials.strategy_text", lambda strategy: changed)
     assert len(digests | {judged_sha256(terms, parameters)}) == 5
 
 

@@ -38,7 +38,7 @@ def registered_subjects() -> tuple[BiasSubject, ...]:
 def strategy_subject(strategy: Strategy, decimals: int | None = None) -> BiasSubject:
     """A strategy as a subject; `decimals` None holds it to the last bit, `SCORE_DECIMALS` to what decides.
 
-    Raises ValueError when no loaded module is its own.
+    One that was made by hand, and is no module, cannot be asked in a process of its own: what it remembers is not looked for.
     """
     return BiasSubject(
         f"strategy {strategy.name}", strategy.lookback_sessions, strategy.scores, decimals=decimals, is_score=True,

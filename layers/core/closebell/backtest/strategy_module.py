@@ -59,26 +59,11 @@ class StrategyText(InspectLoader):
         return module
 
 
-def strategy_text(strategy: Strategy) -> StrategyText:
+def strategy_text(strategy: Strategy) -> StrategyText | None:
     """The module with this strategy's name and scores; whatever these are: a function, a part of one, an object that is called.
 
-    Raises ValueError when no loaded module has them, or its text is not known.
+    None of what was made by hand: no loaded module has them, or its text is not known.
     """
-    found = _found(strategy)
-    if found is None:
-        raise ValueError(
-            f"no loaded module has NAME = {strategy.name!r}, these scores and a text: write a strategy as a file of its own"
-        )
-    return found
-
-
-def text_or_name(strategy: Strategy) -> str:
-    """The text of a strategy's module, to tell one that was changed; of what was made without a module its name."""
-    found = _found(strategy)
-    return found.text if found else strategy.name
-
-
-def _found(strategy: Strategy) -> StrategyText | None:
     held = getattr(strategy.scores, "module", None)  # of a file's scores, which know their module
     for module in [held] if isinstance(held, ModuleType) else list(sys.modules.values()):
         known = getattr(module, "__dict__", {})

@@ -16,7 +16,7 @@ from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.records import TradeRow
 from closebell.backtest.run import Costs, voted_by
 from closebell.backtest.splits import SessionSpan
-from closebell.backtest.strategy_module import text_or_name
+from closebell.backtest.strategy_module import strategy_text
 from closebell.backtest.summary import Floats, returns_of, summary_of
 from closebell.backtest.validation_folder import bars_sha256, configuration_sha256
 from closebell.model.parameters import ExitTerms, ParameterSet
@@ -118,7 +118,8 @@ def judged_sha256(terms: TrialTerms, parameters: ParameterSet) -> str:
     The strategies are registered; one that was made by hand, and is no module, is known by its name alone.
     """
     amounts = (*astuple(terms.costs), terms.cash_usd)
-    texts = [text_or_name(registry.STRATEGIES[name]) for name in parameters.strategies]
+    found = {name: strategy_text(registry.STRATEGIES[name]) for name in parameters.strategies}
+    texts = [module.text if module else name for name, module in found.items()]
     parts = (configuration_sha256(parameters), *(f"{amount.normalize()}" for amount in amounts), *texts)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
