@@ -142,5 +142,6 @@ def test_an_interrupt_ends_every_process_at_once_and_the_folder_goes_on(shares: 
     assert again.pop("trials.jsonl").endswith(whole.pop("trials.jsonl"))
     # the interrupted run sealed the strategy with its fault, so another text of it
     seals = [json.loads(files.pop("holdout.json")) for files in (again, whole)]
+    assert seals[0]["configuration_sha256"] != seals[1]["configuration_sha256"]
     assert seals[0] | {"configuration_sha256": seals[1]["configuration_sha256"]} == seals[1]
     assert again == whole

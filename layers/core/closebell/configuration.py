@@ -89,7 +89,7 @@ def allowed_values(field: FieldInfo) -> str:
 def _document_of(text: str) -> dict[str, Any]:
     try:
         document = tomllib.loads(text)
-        json.dumps(document, default=str)
+        json.dumps(document, default=str)  # what cannot be written, no message could tell of
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"the configuration is not TOML: {error}") from error
     except (ValueError, RecursionError) as error:

@@ -12,7 +12,7 @@ import pytest
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.analysis import indicators
 from closebell.backtest.bias_checks import BiasSubject, lookahead_findings, warmup_findings
-from closebell.backtest.bias_panels import real_panels, synthetic_panels
+from closebell.backtest.bias_panels import all_panels
 from closebell.backtest.bias_subjects import INDICATOR, registered_subjects
 from closebell.model.panel import BarPanel
 from closebell.strategies import STRATEGIES, Strategy, score_all
@@ -25,7 +25,7 @@ registered = pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATE
 
 @cache
 def panels() -> dict[str, BarPanel]:
-    return {"market": market(460)} | synthetic_panels() | real_panels(ExchangeCalendar())
+    return {"market": market(460)} | all_panels(ExchangeCalendar())
 
 
 @checked

@@ -29,6 +29,11 @@ def sessions_for(lookback_sessions: int) -> int:
     return max(SESSIONS_COUNT, 2 * lookback_sessions + 60)
 
 
+def all_panels(calendar: Calendar, sessions_count: int = SESSIONS_COUNT, seed: int = 7) -> dict[str, BarPanel]:
+    """What every check of a strategy looks at: `synthetic_panels` and `real_panels`."""
+    return synthetic_panels(sessions_count, seed) | real_panels(calendar, sessions_count)
+
+
 def newest_part(panel: BarPanel) -> BarPanel:
     """Bars to check a strategy on beside these: the last `HISTORY_SESSIONS` of up to `OWN_SYMBOLS_COUNT_MAX` of their symbols."""
     places = np.unique(np.linspace(0, len(panel.symbols) - 1, OWN_SYMBOLS_COUNT_MAX).round().astype(int))

@@ -1,4 +1,5 @@
-"""The command line's application, and what its commands say alike: notes, failures, interrupts."""
+"""The command line's application, and how its commands speak alike: tables, notes, progress, failures, interrupts, and a stdout
+that is closed, full, or of few signs."""
 
 import os
 import sys

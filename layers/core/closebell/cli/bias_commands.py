@@ -19,7 +19,7 @@ from closebell.backtest.bias_checks import (
     lookahead_findings,
     warmup_findings,
 )
-from closebell.backtest.bias_panels import real_panels, sessions_for, synthetic_panels
+from closebell.backtest.bias_panels import all_panels, sessions_for
 from closebell.backtest.bias_subjects import SCORE_DECIMALS, registered_subjects, strategy_subject
 from closebell.cli.application import app, fail
 from closebell.cli.strategy_file import read_strategy
@@ -49,7 +49,7 @@ def _check(check: Check, kinds: Sequence[str], strategy: Path | None, cuts: int,
     try:
         subjects = registered_subjects() if strategy is None else (strategy_subject(read_strategy(strategy), SCORE_DECIMALS),)
         length = sessions_for(max(subject.lookback_sessions for subject in subjects))
-        panels = synthetic_panels(length, seed) | real_panels(ExchangeCalendar(), length)
+        panels = all_panels(ExchangeCalendar(), length, seed)
         findings = {subject.name: check(subject, panels, cuts, seed) for subject in subjects}
     except ClosebellError as error:
         fail(error)

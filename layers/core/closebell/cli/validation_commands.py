@@ -15,7 +15,7 @@ from rich.table import Table
 from closebell import strategies as registry
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.adapters.system_clock import SystemClock
-from closebell.backtest.bias_panels import newest_part, real_panels, sessions_for, synthetic_panels
+from closebell.backtest.bias_panels import all_panels, newest_part, sessions_for
 from closebell.backtest.known_evidence import KnownEvidence, universe_panel
 from closebell.backtest.reader_notes import bar_notes, universe_notes
 from closebell.backtest.trials import GRID_COUNTS, TrialTerms
@@ -88,9 +88,8 @@ def validate_configuration(
 def _own_lookahead(file: FileScores, bars_judged: BarPanel) -> VerdictFlag:
     """What `closebell lookahead` says of a file, run anew as it was read, and of the bars that it is judged on."""
     strategy = strategy_of(replace(file))
-    length = sessions_for(strategy.lookback_sessions)
-    own = {"the bars judged": newest_part(bars_judged)}
-    return lookahead_flag(strategy, synthetic_panels(length) | real_panels(ExchangeCalendar(), length) | own)
+    panels = all_panels(ExchangeCalendar(), sessions_for(strategy.lookback_sessions))
+    return lookahead_flag(strategy, panels | {"the bars judged": newest_part(bars_judged)})
 
 
 @contextmanager

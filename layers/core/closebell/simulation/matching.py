@@ -59,8 +59,7 @@ def execution(order: ExchangeOrder, seen: SeenPrint, half_spread_at: Callable[[D
         if not (came_too_late or _is_through_stop(order, price)):
             _trail(order, price)
             return None
-        order.triggered = is_first_look = True
-        was_resting = False
+        is_first_look, was_resting = True, False
         price = first = order.met_usd = _met_on_the_way(order, seen)
     elif order.order_type == "market" or seen.came_from_usd is None:
         first = price  # a market order was not there yet when the price began to move
@@ -68,7 +67,7 @@ def execution(order: ExchangeOrder, seen: SeenPrint, half_spread_at: Callable[[D
         first = seen.came_from_usd
     if order.limit_price_usd is not None:
         return _limited(order, order.limit_price_usd, price, first if is_first_look else None, was_resting, half_spread_at)
-    if order.triggered and not is_first_look and seen.came_from_usd is not None and order.met_usd is not None:
+    if order.met_usd is not None and not is_first_look and seen.came_from_usd is not None:
         price = max(price, order.met_usd) if order.is_buy else min(price, order.met_usd)
     half_spread_usd = half_spread_at(price)
     return Execution(_taken_at(order, price, half_spread_usd), is_maker=False, half_spread_usd=half_spread_usd)

@@ -88,7 +88,6 @@ class ExchangeOrder:
     trail_frac: Decimal | None = None
     extended_hours: bool = False
     water_mark_usd: Decimal | None = None
-    triggered: bool = False
     met_usd: Decimal | None = None
     is_taking: bool = False
     seen_session: date | None = None
@@ -109,6 +108,10 @@ class ExchangeOrder:
     @property
     def is_open(self) -> bool:
         return not self.status.is_terminal
+
+    @property
+    def triggered(self) -> bool:
+        return self.met_usd is not None
 
     @property
     def is_buy(self) -> bool:
