@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from closebell.analysis.regime import regimes
 from closebell.model.decision import Regime, Trend, Volatility
+from closebell.model.instruments import Market
 from closebell.ports.market_data import VolatilitySeries
 from tests.unit.analysis.real_prices import between, sp500_closes, stocks, vix
 
@@ -82,11 +83,12 @@ def test_a_vix_that_cannot_be_is_passed_over(bad: float) -> None:
     assert regime.volatility_index_score == 12.0
 
 
-def test_realised_volatility_stands_in() -> None:
+@pytest.mark.parametrize(("market", "year_sessions"), [(Market.US_EQUITY, 252), (Market.CRYPTO, 365)])
+def test_realised_volatility_stands_in(market: Market, year_sessions: int) -> None:
     moves = np.random.default_rng(5).normal(0.0, 0.02, 60)
     closes = np.asarray(100.0 * np.cumprod(1.0 + moves), dtype=np.float64)
-    regime = regimes(weekdays(60), closes, None).at(-1)
-    expected = float(np.std(closes[-20:] / closes[-21:-1] - 1.0, ddof=1)) * math.sqrt(252) * 100
+    regime = regimes(weekdays(60), closes, None, market).at(-1)
+    expected = float(np.std(closes[-20:] / closes[-21:-1] - 1.0, ddof=1)) * math.sqrt(year_sessions) * 100
     assert regime.volatility_source == "realised"
     assert regime.volatility_index_score == pytest.approx(expected, abs=1e-4)
     assert regime.volatility is Volatility.HIGH

@@ -7,8 +7,10 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
-from closebell.app.desk import read_in_batches
+from closebell.adapters.exchange_calendar import ExchangeCalendar
+from closebell.app.desk import load_desk, read_in_batches
 from closebell.app.explain import find_decisions
+from closebell.app.generate_signals import session_pair, sessions_held
 from closebell.decision.board import SessionInputs
 from closebell.decision.session import SessionDecisions, decide_session
 from closebell.model.decision import Decision, Outcome, PlanSet, TradePlan
@@ -18,6 +20,7 @@ from closebell.model.operations import RunState
 from closebell.ports.journal import Change, Create
 from closebell.reports.explanation import explain_decision
 from tests.unit.app.evening import DECIDED, SYMBOLS, Evening
+from tests.unit.decision.desks import position
 
 NEXT = date(2018, 10, 2)
 
@@ -161,6 +164,18 @@ def test_a_holiday_decides_nothing_and_a_half_day_decides() -> None:
     assert isinstance(header, PlanSet)
     assert header.as_of == datetime(2018, 11, 23, 18, 0, tzinfo=UTC), "a half-day closes at 13:00 New York"
     assert header.session == date(2018, 11, 26)
+
+
+@pytest.mark.parametrize("opened", [date(2018, 9, 28), date(2017, 7, 21), date(2010, 3, 1)])
+def test_sessions_held_are_counted_beyond_what_a_decision_reads(opened: date) -> None:
+    """A time stop of two years was never due: the count ended with the bars."""
+    evening, calendar = Evening(), ExchangeCalendar()
+    evening.journal.commit([Create(position("UPA", opened_session=opened))])
+    desk = load_desk(evening.journal)
+    pair = session_pair(calendar, Market.US_EQUITY, evening.trigger("16:20").scheduled_at, desk)
+    assert pair is not None
+    assert len(pair.window) == desk.parameters.history_sessions
+    assert sessions_held(desk, pair) == {"UPA": len(calendar.sessions(Market.US_EQUITY, opened, DECIDED)) - 1}
 
 
 def test_without_the_vix_realised_volatility_stands_in_and_the_document_says_so() -> None:

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from closebell.app.evidence import SessionPair, judged
 from closebell.backtest.desk_day import DESK_DAYS
+from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.records import BacktestRecords, ClosedBy
 from closebell.backtest.run import Costs, run_backtest
 from closebell.backtest.summary import summary_of
@@ -149,6 +151,19 @@ def test_entries_exits_and_equity_are_the_naive_loops(seed: int, slippage_bps: s
     assert abs(records.equity[-1].equity_usd - cash) < CENT
 
 
+def test_a_year_of_coins_has_365_sessions_for_the_regime_too() -> None:
+    """It chooses how much a trade may lose; a window alone, as a deployed desk reads it, says the same as the whole matrix."""
+    panel = coin_panel(2, 330)
+    parameters, market = parameters_of(panel, "momentum", market=Market.CRYPTO), coin_market(panel)
+    closes, day = panel.close[-21:, 0], dates(panel)[-1]
+    points = round(float(np.std(closes[1:] / closes[:-1] - 1, ddof=1)) * 365**0.5 * 100, 4)
+    hours = market.sessions(Market.CRYPTO)
+    pair = SessionPair(hours[329], hours[330], tuple(dates(panel)), tuple(dates(panel)))
+    known = KnownEvidence(market, parameters).read(Market.CRYPTO, parameters, pair)
+    windowed = judged(panel.rows(slice(30, None)), Market.CRYPTO, parameters, day, None, {}, ())
+    assert known.regime.volatility_index_score == windowed.regime.volatility_index_score == pytest.approx(points)
+
+
 def test_coins_are_bought_at_the_open_and_the_fee_is_in_every_number() -> None:
     panel = coin_panel(4, 330)
     records = traded(panel)
@@ -164,6 +179,7 @@ def test_coins_are_bought_at_the_open_and_the_fee_is_in_every_number() -> None:
     assert summary["commission_usd"] == pytest.approx(float(sum(order.commission_usd for order in records.orders)))
     assert summary["gross_final_equity_usd"] - summary["final_equity_usd"] == pytest.approx(summary["commission_usd"], abs=0.01)
     assert summary["commission_usd"] > 1000
+    assert {order.limit_price_usd for order in records.orders if order.order_type == "market"} == {None}
     assert sum(trade.pnl_usd for trade in records.trades) == pytest.approx(records.equity[-1].equity_usd - CASH, abs=CENT)
 
 

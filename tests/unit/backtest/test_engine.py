@@ -7,6 +7,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from closebell import strategies
 from closebell.backtest.records import BacktestRecords, ClosedBy
 from closebell.backtest.run import Costs, default_parameters, run_backtest, span_of, voted_by
 from closebell.backtest.summary import summary_of, trades_sha256
@@ -169,6 +170,29 @@ def test_what_finds_no_trading_for_days_is_sold_when_it_trades_again(hole_sessio
         assert (sold.closed_session, sold.closed_by) == (dates(panel)[row + hole_sessions], ClosedBy.TIME_STOP)
 
 
+def test_a_time_stop_beyond_what_a_decision_reads_is_due_all_the_same() -> None:
+    panel = seeded_panel(8, 620, 4)
+    exits = ExitTerms(
+        stop_loss_frac=Decimal("0.9"), take_profit_frac=Decimal(1), time_stop_sessions=310, minimum_hold_sessions=310
+    )
+    parameters = parameters_of(panel, "momentum", exits=exits)
+    ended = [trade for trade in traded(panel, parameters).trades if trade.closed_by is ClosedBy.TIME_STOP]
+    assert parameters.history_sessions < 310
+    assert {trade.held_sessions for trade in ended} == {311}
+
+
+def test_strategies_that_look_back_further_than_a_decision_reads_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole matrix has the bars; the deployed desk, which reads fewer, would never buy."""
+    panel = seeded_panel(1, 400, 3)
+    far = strategies.STRATEGIES["momentum"]._replace(name="far", lookback_sessions=320)
+    monkeypatch.setattr(strategies, "STRATEGIES", {**strategies.STRATEGIES, "far": far})
+    words = r"rsi, far: the longest look back is 320 sessions, and a decision reads 300 .* set history_sessions to 320 or more"
+    with pytest.raises(ConfigurationError, match=words):
+        traded(panel, parameters_of(panel, "rsi", "far"))
+    enough = parameters_of(panel, "rsi", "far").model_copy(update={"history_sessions": 320})
+    assert traded(panel, enough).trades
+
+
 def test_a_missing_bar_neither_trades_nor_breaks_anything() -> None:
     panel = seeded_panel(9, 320, 6)
     holes = {field: getattr(panel, field).copy() for field in FIELDS}
@@ -192,6 +216,15 @@ def test_a_span_without_sessions_is_an_error(first: date, last: date | None, wor
     panel = seeded_panel(1, 300, 3)
     with pytest.raises(ConfigurationError, match=words):
         span_of(market_of(panel), parameters_of(panel, "rsi"), first, last)
+
+
+def test_a_span_from_before_the_bars_begins_with_the_second_of_them() -> None:
+    panel = seeded_panel(1, 300, 3)
+    parameters, second = parameters_of(panel, "rsi"), dates(panel)[1]
+    assert span_of(market_of(panel), parameters, date(1990, 1, 1), None) == (second, dates(panel)[-1])
+    records = run_backtest(market_of(panel), parameters, Costs().options(CASH), first=date(1990, 1, 1))
+    assert records.equity[0].session == second
+    assert records.warnings[0] == f"the bars begin on {dates(panel)[0]}: traded from {second} on"
 
 
 def test_too_little_history_says_how_much_is_needed() -> None:

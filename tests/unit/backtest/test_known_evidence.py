@@ -59,7 +59,8 @@ def test_between_splits_only_the_sessions_until_the_next_one_are_scored(monkeypa
 def test_a_session_between_splits_has_the_scores_of_the_whole_history_adjusted_by_hand(row: int) -> None:
     market = split_market()
     parameters, panel, hours = parameters_of(market.panel, *NAMES), market.panel, market.sessions(Market.US_EQUITY)
-    pair = SessionPair(hours[row], hours[row + 1], tuple(days_of(panel)[row + 1 - parameters.history_sessions : row + 1]))
+    dates = tuple(days_of(panel)[row + 1 - parameters.history_sessions : row + 1])
+    pair = SessionPair(hours[row], hours[row + 1], dates, dates)
     found = KnownEvidence(market, parameters).read(Market.US_EQUITY, parameters, pair)
     fields = {name: getattr(panel, name).copy() for name in FIELDS}
     for column, ex_row in enumerate(EX_ROWS):

@@ -42,7 +42,8 @@ def test_late_evidence_is_the_evening_befores_scores_with_todays_everything_else
     panel = seeded_panel(21, 60, 3)
     market, parameters = market_of(panel), parameters_of(panel, "rsi", "sma_cross")
     hours = market.sessions(Market.US_EQUITY)
-    pair = SessionPair(hours[55], hours[56], tuple(days_of(panel)[:56]))
+    dates = tuple(days_of(panel)[:56])
+    pair = SessionPair(hours[55], hours[56], dates, dates)
     on_time = KnownEvidence(market, parameters).read(Market.US_EQUITY, parameters, pair)
     late = DelayedEvidence(market, parameters).read(Market.US_EQUITY, parameters, pair)
     for name, scores in on_time.scores.items():

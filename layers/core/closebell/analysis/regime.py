@@ -3,7 +3,7 @@
 Trend: *bull* when the close is above the 200 session average and the 20, 50 and 200 session averages lie in that order from
 above; *bear* when all of it is mirrored; *sideways* otherwise; *unknown* before 200 sessions. Volatility: *low* below 15
 points, *high* above 25, by the last VIX close dated on or before the session; where that is missing or more than 5 weekdays
-old, by the index's own volatility over 20 sessions, annualised, in the same points.
+old, by the index's own volatility over 20 sessions, annualised (252 sessions, of crypto 365), in the same points.
 """
 
 import math
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from closebell.analysis import indicators
 from closebell.model.decision import Regime, Trend, Volatility
+from closebell.model.instruments import Market
 from closebell.ports.market_data import VolatilitySeries
 
 TREND_SESSIONS = (20, 50, 200)
 LOW_BELOW_POINTS, HIGH_ABOVE_POINTS = 15.0, 25.0
 VIX_AGE_WEEKDAYS_MAX = 5
-_SESSIONS_PER_YEAR = 252
 REALISED_SESSIONS = 20
 
 _TIE_FRAC = 1e-9
@@ -53,7 +53,8 @@ class RegimeSeries:
 
 
 def regimes(
-    sessions: NDArray[np.datetime64], index_closes: NDArray[np.float64], vix: VolatilitySeries | None
+    sessions: NDArray[np.datetime64], index_closes: NDArray[np.float64], vix: VolatilitySeries | None,
+    market: Market = Market.US_EQUITY,
 ) -> RegimeSeries:
     """The regime after each session.
 
@@ -65,10 +66,12 @@ def regimes(
         The index's closes, one a session; a NaN makes the trend unknown while it is in a window.
     vix
         VIX closes of any dates; those after a session do not touch it.
+    market
+        The index's own; a year of it makes realised volatility annual.
     """
     vix_points = _latest(sessions, vix)
     realised_frac = indicators.volatility(index_closes[:, None], REALISED_SESSIONS)[:, 0]
-    realised_points = realised_frac * (math.sqrt(_SESSIONS_PER_YEAR) * 100.0)
+    realised_points = realised_frac * (math.sqrt(market.sessions_a_year_count) * 100.0)
     level = np.where(np.isnan(vix_points), realised_points, vix_points)
     volatility = np.select(
         [np.isnan(level), level < LOW_BELOW_POINTS, level > HIGH_ABOVE_POINTS],

@@ -12,10 +12,10 @@ from closebell.analysis.regime import regimes
 from closebell.analysis.validation import bar_problems
 from closebell.decision.board import Ground
 from closebell.model.decision import Regime
-from closebell.model.errors import BrokerUnavailable, DataError
+from closebell.model.errors import BrokerUnavailable, ConfigurationError, DataError
 from closebell.model.instruments import Market, SessionHours
 from closebell.model.panel import BarPanel, Matrix
-from closebell.model.parameters import ParameterSet
+from closebell.model.parameters import HISTORY_SESSIONS_MAX, ParameterSet
 from closebell.ports.market_data import MarketData, VolatilityIndex, VolatilitySeries
 from closebell.strategies import score_all, sessions_needed
 
@@ -23,11 +23,16 @@ VOLATILITY_CLOSES_KEPT = 260
 
 
 class SessionPair(NamedTuple):
-    """The session just ended, the one to plan for, and the dates of the sessions up to the former that bars are read of."""
+    """The session just ended and the one to plan for.
+
+    `window` has the dates of the sessions up to the former that bars are read of, `calendar` the dates of the market's sessions
+    from the oldest position's on, ascending; it may begin earlier and end later.
+    """
 
     ended: SessionHours
     following: SessionHours
     window: tuple[date, ...]
+    calendar: tuple[date, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +130,21 @@ def asked_symbols(parameters: ParameterSet, market: Market) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*universe, parameters.regime_symbol_of(market))))
 
 
+def sessions_judged(parameters: ParameterSet) -> int:
+    """How many sessions a symbol must have bars of: the longest look back of the strategies.
+
+    Raises ConfigurationError where that is more than a decision reads, with which nothing could ever be bought.
+    """
+    needed = sessions_needed(parameters.strategies)
+    if needed > parameters.history_sessions:
+        remedy = f"set history_sessions to {needed} or more" if needed <= HISTORY_SESSIONS_MAX else "no desk reads so many"
+        raise ConfigurationError(
+            f"{', '.join(parameters.strategies)}: the longest look back is {needed} sessions, and a decision reads "
+            f"{parameters.history_sessions} (history_sessions, at most {HISTORY_SESSIONS_MAX}): {remedy}"
+        )
+    return needed
+
+
 def judged(
     panel: BarPanel, market: Market, parameters: ParameterSet, last: date,
     volatility: VolatilitySeries | None, splits: Mapping[str, Mapping[date, float]], notes: tuple[str, ...],
@@ -135,9 +155,9 @@ def judged(
     return Evidence(
         panel=panel,
         universe=universe,
-        problems=bar_problems(universe, last, splits, sessions_needed(parameters.strategies)),
+        problems=bar_problems(universe, last, splits, sessions_judged(parameters)),
         scores=score_all(parameters.strategies, universe),
-        regime=regimes(panel.sessions, index, volatility).at(len(panel.sessions) - 1),
+        regime=regimes(panel.sessions, index, volatility, market).at(len(panel.sessions) - 1),
         volatility=volatility,
         splits=splits,
         notes=notes,

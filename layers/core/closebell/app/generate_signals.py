@@ -56,7 +56,7 @@ class GenerateSignals:
         market = trigger.market
         if not desk.parameters.instruments(market):
             return RunOutcome(f"the configuration names no {market} instruments")
-        pair = session_pair(self.calendar, market, trigger.scheduled_at, desk.parameters.history_sessions)
+        pair = session_pair(self.calendar, market, trigger.scheduled_at, desk)
         if pair is None:
             return RunOutcome("no session today")
         known = self.journal.query("journal", f"PLANSET#{market}", f"{pair.following.session}")
@@ -152,16 +152,18 @@ def archive_place(market: Market, session: date, fingerprint: str) -> str:
     return f"{market}/{session}/{fingerprint[:12]}"
 
 
-def session_pair(calendar: Calendar, market: Market, at: datetime, history_sessions: int) -> SessionPair | None:
+def session_pair(calendar: Calendar, market: Market, at: datetime, desk: Desk) -> SessionPair | None:
     """The session that has just ended and the next one; None when an equity session did not end on this day."""
-    day = market.date_of(at)
+    day, history_sessions = market.date_of(at), desk.parameters.history_sessions
     first = day - timedelta(days=int(history_sessions * CALENDAR_DAYS_A_SESSION) + 10)
-    sessions = calendar.sessions(market, first, day + timedelta(days=10))
+    oldest = min((stored.record.opened_session for stored in desk.positions.values()), default=first)
+    sessions = calendar.sessions(market, min(first, oldest), day + timedelta(days=10))
     ended_count = bisect_right(sessions, at, key=attrgetter("closes_at"))
     ended, following = sessions[:ended_count], sessions[ended_count:]
     if not ended or not following or (market is Market.US_EQUITY and ended[-1].session != day):
         return None
-    return SessionPair(ended[-1], following[0], tuple(hours.session for hours in ended[-history_sessions:]))
+    dates = tuple(hours.session for hours in ended)
+    return SessionPair(ended[-1], following[0], dates[-history_sessions:], dates)
 
 
 def session_inputs(evidence: Evidence, desk: Desk, market: Market, pair: SessionPair) -> SessionInputs:
@@ -192,8 +194,12 @@ def session_inputs(evidence: Evidence, desk: Desk, market: Market, pair: Session
 
 
 def sessions_held(desk: Desk, pair: SessionPair) -> dict[str, int]:
-    """Per position the sessions since the one it was opened in; the opening session itself counts zero."""
+    """Per position the sessions since the one it was opened in; the opening session itself counts zero.
+
+    Bars of fewer sessions may be read: a position may be held for longer than a decision looks back.
+    """
+    ended_count = bisect_right(pair.calendar, pair.ended.session)
     return {
-        symbol: len(pair.window) - bisect_right(pair.window, stored.record.opened_session)
+        symbol: ended_count - bisect_right(pair.calendar, stored.record.opened_session)
         for symbol, stored in desk.positions.items()
     }

@@ -118,7 +118,7 @@ def _order_row(order: ExchangeOrder, market: BarMarket) -> OrderRow:
         order_type=order.order_type,
         time_in_force=order.time_in_force,
         quantity_shares=order.quantity_shares or ZERO,
-        limit_price_usd=order.limit_price_usd,
+        limit_price_usd=order.shown_limit_usd,
         stop_price_usd=order.stop_price_usd,
         status=order.status,
         filled_shares=order.filled_shares,

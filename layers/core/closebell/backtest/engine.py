@@ -169,7 +169,7 @@ class BacktestDesk:
     def _pair(self, session: date) -> SessionPair:
         place = self._place_of[session]
         first = max(place + 1 - self.parameters.history_sessions, 0)
-        return SessionPair(self._hours[place], self._hours[place + 1], self._dates[first : place + 1])
+        return SessionPair(self._hours[place], self._hours[place + 1], self._dates[first : place + 1], self._dates)
 
     def _place(self, session: date) -> None:
         """Send the session's orders."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from closebell.analysis.regime import RegimeSeries, regimes
 from closebell.analysis.validation import Flags, bar_problems, usable
-from closebell.app.evidence import Evidence, SessionPair, asked_symbols
+from closebell.app.evidence import Evidence, SessionPair, asked_symbols, sessions_judged
 from closebell.decision.board import Ground, ground_of
 from closebell.model.decision import Regime
 from closebell.model.errors import ConfigurationError, DataError
@@ -27,7 +27,7 @@ from closebell.model.panel import FIELDS, BarPanel, Matrix
 from closebell.model.parameters import ParameterSet
 from closebell.ports.market_data import VolatilitySeries
 from closebell.simulation.bar_market import BarMarket
-from closebell.strategies import score_all, sessions_needed
+from closebell.strategies import score_all
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class KnownEvidence:
     `faulty` grows with the sessions that are read: symbol -> in how many it was skipped for bars that are there and cannot be
     right, and what is wrong with them. So does `regimes`: session -> the regime at its close.
 
-    Raises DataError when the market has none of the universe.
+    Raises DataError when the market has none of the universe, ConfigurationError for strategies that look back too far.
     """
 
     def __init__(self, market: BarMarket, parameters: ParameterSet) -> None:
@@ -62,7 +62,7 @@ class KnownEvidence:
         self._raw = _columns(market.panel, asked)
         self._splits = {symbol: found for symbol, found in market.split_ratios.items() if symbol in asked}
         self._eras = [date.min, *sorted({day for found in self._splits.values() for day in found}), date.max]
-        self._minimum_sessions = sessions_needed(parameters.strategies)
+        self._minimum_sessions = sessions_judged(parameters)
         self._volatility = _series_of(market.volatility_index()) if traded is Market.US_EQUITY else None
         self._era = -1
         self.faulty: dict[str, tuple[int, str]] = {}
@@ -133,7 +133,7 @@ class KnownEvidence:
             universe=universe,
             scores=scores,
             is_usable=is_usable,
-            regime=regimes(panel.sessions, index, self._volatility),
+            regime=regimes(panel.sessions, index, self._volatility, traded),
             ground=ground_of(parameters, traded, universe, scores),
             rows=rows,
         )

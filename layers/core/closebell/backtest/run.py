@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
+from closebell.app.evidence import sessions_judged
 from closebell.backtest.collected import collect
 from closebell.backtest.desk_notes import desk_notes
 from closebell.backtest.engine import BacktestDesk, Progress, untold
@@ -107,21 +108,22 @@ def run_backtest(
     if on_evidence is not None:
         on_evidence(evidence)
     begin, end = span_of(market, parameters, first, last)
+    late = [f"the bars begin on {market.panel.days[0]}: traded from {begin} on"] if first is not None and first < begin else []
     desk = BacktestDesk(market, parameters, evidence, options, decisions)
     desk.play(begin, end, progress)
     faulty = [f"{symbol} was skipped after {count} sessions: {why}" for symbol, (count, why) in sorted(evidence.faulty.items())]
     records = collect(desk, evidence)
-    told = (*warnings, *universe_notes(evidence, begin, end), *faulty, *desk_notes(records, desk.alerts.alerts))
+    told = (*warnings, *late, *universe_notes(evidence, begin, end), *faulty, *desk_notes(records, desk.alerts.alerts))
     return replace(records, warnings=told)
 
 
 def span_of(market: BarMarket, parameters: ParameterSet, first: date | None, last: date | None) -> tuple[date, date]:
-    """The sessions to trade, first and last.
+    """The sessions to trade, first and last: none before the second that there are bars of, as the first is decided on.
 
     Raises ConfigurationError when there are no bars in that span, or too few to decide on.
     """
     days = market.panel.days
-    needed = sessions_needed(parameters.strategies)
+    needed = sessions_judged(parameters)
     if first is None:
         if len(days) <= needed:
             raise ConfigurationError(
@@ -135,7 +137,7 @@ def span_of(market: BarMarket, parameters: ParameterSet, first: date | None, las
     if not any(first <= day <= end for day in days):
         span = f"from {first}" if last is None else f"from {first} to {last}"
         raise ConfigurationError(f"there is no session {span}: the bars are of {days[0]} to {days[-1]}")
-    return first, min(end, days[-1])
+    return max(first, *days[1:2]), min(end, days[-1])
 
 
 def default_parameters(panel: BarPanel, strategies: tuple[str, ...], market: Market = Market.US_EQUITY) -> ParameterSet:

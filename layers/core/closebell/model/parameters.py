@@ -11,6 +11,8 @@ from pydantic import Field, model_validator
 from closebell.model.instruments import Instrument, Market
 from closebell.model.record import Key, Record, Value
 
+HISTORY_SESSIONS_MAX = 2520
+
 Fraction = Annotated[Decimal, Field(gt=0, le=1)]
 LossFraction = Annotated[Decimal, Field(gt=0, lt=1)]
 
@@ -74,7 +76,7 @@ class ParameterSet(Record):
     crypto_regime_symbol: str = Field(default="BTC/USD", min_length=1)
     strategies: tuple[str, ...] = ("sma_cross", "rsi", "macd", "mean_reversion", "momentum")
     votes_to_act_count_min: int = Field(default=2, ge=1)
-    history_sessions: int = Field(default=300, ge=220, le=2520)
+    history_sessions: int = Field(default=300, ge=220, le=HISTORY_SESSIONS_MAX)
     limits: RiskLimits = RiskLimits()
     exits: ExitTerms = ExitTerms()
     entries: EntryTerms = EntryTerms()

@@ -204,7 +204,7 @@ def shown_order(order: ExchangeOrder) -> VenueOrder:
         quantity_shares=as_sent(order.quantity_shares or Decimal(0)),
         filled_quantity_shares=as_sent(order.filled_shares),
         filled_average_price_usd=None if average_usd is None else as_sent(average_usd),
-        limit_price_usd=None if order.order_type == "market" else order.limit_price_usd,  # a collar of its own is not shown
+        limit_price_usd=order.shown_limit_usd,
         stop_price_usd=order.stop_price_usd,
         submitted_at=order.submitted_at,
         updated_at=order.updated_at,

@@ -133,6 +133,11 @@ class ExchangeOrder:
         return self.filled_value_usd / self.filled_shares if self.filled_shares else None
 
     @property
+    def shown_limit_usd(self) -> Decimal | None:
+        """The limit as the broker shows it: not the collar that it gives a market order of its own."""
+        return None if self.order_type == "market" else self.limit_price_usd
+
+    @property
     def price_bound_usd(self) -> Decimal:
         """The price its reservation is computed at: its own limit, else its stop, else the market when it was sent."""
         return self.limit_price_usd or self.stop_price_usd or self.reference_price_usd
