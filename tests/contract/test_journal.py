@@ -180,7 +180,9 @@ def test_the_same_commit_after_a_removal_writes_again(journal: Journal) -> None:
 
 
 def test_an_empty_commit_does_nothing(journal: Journal) -> None:
+    journal.commit([Create(halt("x"))])
     journal.commit([])
+    assert journal.read(halt("x").key, Halt) == Stored(halt("x"), 1)
 
 
 def test_a_commit_takes_a_hundred_changes_and_no_more(journal: Journal) -> None:

@@ -12,7 +12,6 @@ def test_the_memory_a_call_touches_is_in_its_peak(tmp_path: Path) -> None:
     (tmp_path / "hungry.py").write_text(code, encoding="utf-8")
     small, big = (measure(f"hungry:{function}", [tmp_path], {}) for function in ("small", "big"))
     assert 2 * 64 - 16 <= big.rss_mib_max - small.rss_mib_max <= 2 * 64 + 16
-    assert small.wall_s >= 0
 
 
 def test_the_parents_memory_does_not_count(tmp_path: Path) -> None:
@@ -34,4 +33,3 @@ def test_import_time_is_told_by_package(tmp_path: Path) -> None:
     (tmp_path / "handler.py").write_text("import slow\n", encoding="utf-8")
     found = import_microseconds("handler", [tmp_path], {})
     assert found.most_common(1)[0][0] == "slow"
-    assert found["slow"] > 10 * found["handler"]

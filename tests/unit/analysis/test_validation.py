@@ -243,3 +243,12 @@ def test_real_prices_times_100_are_caught() -> None:
     found = bar_problems(replace(bars, close=closes), date(2018, 10, 1), {}, 220)
     assert list(found) == ["AAPL"]
     assert found["AAPL"].startswith("price jump in session 2018-10-01")
+
+
+def test_a_negative_volume_is_a_fault() -> None:
+    assert problem(panel(put("volume", -3, -1.0))).startswith("zero or negative price or volume in session 2018-03-21")
+
+
+def test_half_the_price_on_less_volume_than_a_split_brings_is_no_split() -> None:
+    assert problem(panel(put_gap(-5, 0.5, volume=0.9))) == ""
+    assert problem(panel(put_gap(-5, 0.5, volume=1.1))).startswith("looks like a split")

@@ -264,7 +264,8 @@ def test_an_account_that_holds_clearly_more_than_is_listed_is_not_kept_as_the_sn
     desk.plan(TUESDAY, entry(TUESDAY, "AAA", shares="150"))
     desk.day(TUESDAY)
     snapshot = load_desk(desk.memory).snapshot
-    assert snapshot is None or snapshot.record.as_of < desk.exchange.now
+    assert snapshot is not None
+    assert snapshot.record.as_of < desk.exchange.now
 
 
 def fractional(prices: list[str]) -> SmallDesk:

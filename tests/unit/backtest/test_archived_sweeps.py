@@ -137,3 +137,20 @@ def test_an_event_of_something_else_and_a_sweep_that_is_not_there_are_refused() 
         run({"market": "us_equity"})
     with pytest.raises(DataError, match="the archive has no sweep"):
         run({"sweep_sha256": "0" * 64, "point_sha256": "1" * 64, "parameters": BASE})
+
+
+def test_points_of_two_sweeps_are_each_traded_on_their_own_bars() -> None:
+    """One function trades whatever it is sent; it keeps the sweep that it has read last."""
+    other = replace(ground(), options=replace(ground().options, cash_usd=Decimal(70_000)))
+    archive, (task, *_) = archived(POINTS)
+    second, (other_task, *_) = archived(POINTS, other)
+    for name in (f"sweeps/{other_task['sweep_sha256']}/{part}" for part in ("bars.npz", "ground.json")):
+        content = second.get(name)
+        assert content is not None
+        archive.put(name, content, "")
+    run, cash = RunBacktest(archive, ArchivedSweeps(archive, CALENDAR)), []
+    for asked in (task, other_task):
+        found = archive.get(run(asked)["result"])
+        assert found is not None
+        cash.append(json.loads(found)["cash_usd"])
+    assert cash == [50_000, 70_000]

@@ -1,14 +1,19 @@
 """What a backtest tells of how its desk fared: each note where there is reason for it, and none where there is not."""
 
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
-from closebell.backtest.records import BacktestRecords, ClosedBy
+import pytest
+
+from closebell.backtest.desk_notes import desk_notes
+from closebell.backtest.records import BacktestRecords, ClosedBy, DecisionRow
 from closebell.backtest.run import Costs, run_backtest
 from closebell.model.panel import FIELDS, BarPanel
 from closebell.model.parameters import RiskLimits
 from tests.unit.backtest.desk_cases import FIRST_ROW, coins_that_open_elsewhere, day_of
 from tests.unit.backtest.markets import market_of, parameters_of, seeded_panel
+from tests.unit.backtest.sample_records import records_of
 
 CASH_USD = Decimal(100_000)
 
@@ -48,6 +53,7 @@ def test_positions_that_the_exchange_takes_no_stop_of_are_named() -> None:
 def test_what_costs_less_than_a_dollar_has_its_spread_too() -> None:
     """A half spread in ticks of a hundredth of a cent would be nothing."""
     records = traded(scaled(seeded_panel(8, 320, 6), 0.0005), Costs(slippage_bps=Decimal(5)))
+    assert records.trades
     for trade in records.trades:
         expected = trade.quantity_shares * (trade.entry_price_usd + trade.exit_price_usd) * Decimal("0.0005")
         assert abs(trade.spread_cost_usd - expected) < expected / 100
@@ -67,3 +73,15 @@ def test_a_coins_stop_that_is_jumped_over_was_a_stop_all_the_same() -> None:
     found = run_backtest(case.market, case.parameters, case.costs.options(CASH_USD), first=day_of(case.market.panel, FIRST_ROW))
     assert any(trade.closed_by is ClosedBy.STOP for trade in found.trades)
     assert not [note for note in found.warnings if "without a stop" in note]
+
+
+def entry_row(held_back: str) -> DecisionRow:
+    return DecisionRow(date(2020, 1, 2), "AAA", "enter", "two votes", "", 0.5, Decimal(10), Decimal(1), held_back)
+
+
+@pytest.mark.parametrize(("count", "is_told"), [(10, True), (11, False)])
+def test_one_entry_in_ten_that_is_held_back_is_told(count: int, is_told: bool) -> None:
+    rows = [entry_row("price_collar: too far"), *[entry_row("")] * (count - 1)]
+    assert desk_notes(replace(records_of([], []), decisions=rows), []) == (
+        (f"1 of {count} planned entries were held back in the morning: price_collar 1",) if is_told else ()
+    )

@@ -273,3 +273,12 @@ def test_costs_that_make_no_sense_are_refused(costs: dict[str, Decimal], words: 
         Costs(**costs)
     with pytest.raises(ConfigurationError, match="cash is 0 USD"):
         Costs().options(Decimal(0))
+
+
+def test_bars_of_the_look_back_alone_leave_nothing_to_trade() -> None:
+    panel = seeded_panel(1, 51, 2)
+    parameters = parameters_of(panel, "sma_cross")
+    assert span_of(market_of(panel), parameters, None, None) == (panel.days[50], panel.days[50])
+    short = panel.rows(slice(None, 50))
+    with pytest.raises(ConfigurationError, match="the bars cover 50 sessions; the strategies look back 50, and one more"):
+        span_of(market_of(short), parameters, None, None)

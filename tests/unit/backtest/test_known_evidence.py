@@ -81,3 +81,15 @@ def test_the_bars_of_a_span_are_adjusted_as_they_were_at_its_end() -> None:
     assert (found.symbols, days_of(found)) == (smooth.symbols[:4], days[500:546])
     expected = smooth.close[500:546, :4] * [1.0, 1.0, 2.0, 1.0]
     np.testing.assert_allclose(found.close, expected, rtol=1e-12, err_msg="the third is split later")
+
+
+def test_no_volatility_close_of_a_later_day_is_handed_out() -> None:
+    panel = seeded_panel(5, 60, 2)
+    closes = {day: Decimal(20) for day in panel.days}
+    market = BarMarket(panel, hours_of(CALENDAR, panel), volatility_closes=closes)
+    parameters, hours = parameters_of(panel, "sma_cross"), market.sessions(Market.US_EQUITY)
+    pair = SessionPair(hours[54], hours[55], tuple(panel.days[:55]), tuple(panel.days))
+    found = KnownEvidence(market, parameters).read(Market.US_EQUITY, parameters, pair)
+    assert found.volatility is not None
+    assert found.volatility.sessions.tolist() == panel.days[:55]
+    assert len(found.volatility.closes) == 55

@@ -8,6 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from closebell.backtest import random_timing as rt
 from closebell.backtest.random_timing import RandomTiming, draws_wanted, random_timing
 from closebell.backtest.records import ClosedBy, TradeRow
 from closebell.backtest.summary import Floats
@@ -206,3 +207,35 @@ def test_as_many_markets_are_drawn_as_were_judged_ask_for() -> None:
     found = random_timing(trades, panel, SEED, judged_count=60)
     assert found is not None
     assert found.p_frac == 1 / 12_001
+
+
+@pytest.mark.parametrize(("closed_by", "like"), [
+    (ClosedBy.TIME_STOP, ClosedBy.SIGNAL), (ClosedBy.RISK, ClosedBy.SIGNAL), (ClosedBy.TARGET, ClosedBy.STOP),
+    (ClosedBy.END, ClosedBy.STOP), (ClosedBy.DELISTED, ClosedBy.STOP),
+])  # fmt: skip
+def test_what_the_morning_sells_is_held_to_the_open_and_all_else_to_the_close(closed_by: ClosedBy, like: ClosedBy) -> None:
+    panel = spells_panel()
+    known = [bought(panel, "S0", 12, 17, like), bought(panel, "S2", 30, 31, like)]
+    told = [trade._replace(closed_by=closed_by) for trade in known]
+    assert random_timing(told, panel, SEED) == random_timing(known, panel, SEED)
+
+
+def test_the_markets_are_drawn_by_the_seed() -> None:
+    panel = spells_panel()
+    trades = [bought(panel, "S0", 12, 17)]
+    assert random_timing(trades, panel, 1) == random_timing(trades, panel, 1) != random_timing(trades, panel, 2)
+
+
+@pytest.mark.parametrize(("held_sessions", "expected"), [(1, 5.0), (12, 24.0)])
+def test_blocks_are_twice_as_long_as_trades_and_a_week_at_least(
+    held_sessions: int, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel, seen, draw = random_panel(3, 60, 3), set[float](), rt._elsewhere
+
+    def elsewhere_seen(held: rt._Held, shape: tuple[int, ...], block_sessions: float, generator: np.random.Generator) -> object:
+        seen.add(block_sessions)
+        return draw(held, shape, block_sessions, generator)
+
+    monkeypatch.setattr(rt, "_elsewhere", elsewhere_seen)
+    random_timing([bought(panel, "S0", 5, 20)._replace(held_sessions=held_sessions)], panel, SEED)
+    assert seen == {expected}

@@ -159,3 +159,33 @@ def test_a_walk_forward_earns_what_came_after_each_choice() -> None:
     assert [fold.chosen for fold in walked.folds] == ["early", "late"]
     assert walked.returns.tolist() == [*returns[3:6, 0], *returns[6:9, 1]]
     assert walked.folds[1].out_of_sample == SessionSpan(days[6], days[8])
+
+
+def test_every_cost_is_doubled() -> None:
+    costs = Costs(Decimal(5), Decimal("0.01"), Decimal(1), Decimal("0.5"), Decimal(4))
+    assert doubled(costs, Market.US_EQUITY) == Costs(Decimal(10), Decimal("0.02"), Decimal(2), Decimal("0.5"), Decimal(8))
+
+
+def test_a_crash_that_is_not_over_is_not_told() -> None:
+    first, last = CRASHES["2020"]
+    days = [first + timedelta(days=count) for count in range((last - first).days + 1)]
+    returns = np.full(len(days), -0.01)
+    assert [crash.name for crash in crashes(returns, days)] == ["2020"]
+    assert crashes(returns[:-1], days[:-1]) == []
+
+
+def test_the_last_bars_are_never_missing() -> None:
+    unknown = missing_bars(seeded_panel(23, 300, 10), "S03", seed=1, gap_sessions=20)
+    assert unknown.any()
+    for seed in range(40):
+        assert not missing_bars(seeded_panel(23, 100, 10), "S03", seed, gap_sessions=20)[-20:].any()
+
+
+def test_a_trial_begins_with_the_cash_that_is_asked_for() -> None:
+    panel = seeded_panel(22, 80, 2)
+    days = panel.days
+    terms = TrialTerms(market_of(panel), Costs(), Decimal(50_000))
+    found = run_trial("half", terms, parameters_of(panel, "sma_cross"), SessionSpan(days[60], days[-1]))
+    assert found.summary["cash_usd"] == 50_000
+    assert 40_000 < found.summary["final_equity_usd"] < 60_000
+    assert 1 + found.returns[0] == pytest.approx(1.0, abs=0.1)

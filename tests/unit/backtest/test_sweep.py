@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import closebell
 from closebell.backtest.optuna_search import OptunaSearch
 from closebell.backtest.process_pool import DIED
 from closebell.backtest.sweep import SweepPoint, desk_in, grid_points, point_of, read_axes, sweep_span, swept_fields
 from closebell.backtest.sweep_pool import SweepGround, SweepPool, Traded
 from closebell.backtest.sweep_search import GridSearch, Search, ground_sha256, ranked, require_objective, sweep
-from closebell.backtest.sweep_store import POINTS, TABLE, PointResult, PointStore, key_of, market_sha256, write_table
+from closebell.backtest.sweep_store import POINTS, TABLE, PointResult, PointStore, code_sha256, key_of, market_sha256, write_table
 from closebell.cli import app
 from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.instruments import Market
@@ -366,3 +367,38 @@ def test_the_command_refuses_before_anything_runs(tmp_path: Path) -> None:
         said = CliRunner().invoke(app, ["sweep", "--bars", f"{tmp_path / 'bars'}", "--out", f"{tmp_path / 'out'}", *options])
         assert said.exit_code == 1, said.output
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", [
+    "gross_drawdown_frac_max", "drawdown_sessions_max", "gross_volatility_annual_frac", "turnover_annual_ratio", "cost_usd",
+    "spread_cost_usd", "commission_usd", "halts_count",
+])  # fmt: skip
+def test_of_what_is_bad_less_comes_first(name: str) -> None:
+    results = [PointResult(key, {}, {name: value}, None) for key, value in (("much", 3), ("little", 1))]
+    assert [result.key for result in ranked(results, name)] == ["little", "much"]
+
+
+def test_a_changed_line_of_code_is_other_code_and_a_command_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closebell, "__file__", f"{tmp_path / '__init__.py'}")
+    for folder, name in (("backtest", "engine.py"), ("cli", "tables.py")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("ONE = 1\n")
+    before = code_sha256()
+    (tmp_path / "cli" / "tables.py").write_text("ONE = 2\n")
+    assert code_sha256() == before
+    (tmp_path / "backtest" / "engine.py").write_text("ONE = 2\n")
+    assert code_sha256() != before
+
+
+def test_another_volatility_index_is_another_market() -> None:
+    panel = seeded_panel(7, 10, 2)
+    days = hours_of(CALENDAR, panel)
+    calm, wild = (BarMarket(panel, days, volatility_closes={panel.days[5]: Decimal(points)}) for points in (12, 40))
+    assert market_sha256(calm) != market_sha256(wild)
+
+
+def test_votes_that_are_not_swept_stay_as_configured() -> None:
+    assert BASE.votes_to_act_count_min == 1
+    desk = point_of(BASE, {"strategies": "rsi+macd+momentum"}).parameters
+    assert desk is not None
+    assert desk.votes_to_act_count_min == 1

@@ -23,9 +23,15 @@ from closebell.backtest.splits import SessionSpan
 from closebell.backtest.strategy_module import StrategyText
 from closebell.backtest.summary import Floats
 from closebell.backtest.trials import AS_CONFIGURED, TrialResult, TrialTerms, all_trials, exit_grid, judged_sha256, trial_sha256
-from closebell.backtest.validation import Validation, ValidationRequest, validate
+from closebell.backtest.validation import Validation, ValidationRequest, matrix_of, validate
 from closebell.backtest.validation_files import validation_files
 from closebell.backtest.validation_folder import ValidationFolder
+from closebell.backtest.validation_statistics import (
+    bootstrapped_drawdowns,
+    deflated_sharpe,
+    expected_max_sharpe_annual,
+    superior_p_value,
+)
 from closebell.backtest.verdict import Colour, flags, is_refused
 from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market
@@ -101,12 +107,16 @@ def test_a_planted_edge_passes_and_its_holdout_confirms_it(tmp_path: Path) -> No
 
 
 def test_a_family_of_pure_noise_is_refused(tmp_path: Path) -> None:
-    found = validate(request_of(seeded_panel(12, 150, 4), *NOISE), ValidationFolder(tmp_path))
+    found = validate(replace(request_of(seeded_panel(12, 150, 4), *NOISE), seed=8), ValidationFolder(tmp_path))
     seen = colours(found)
     assert seen["skill, not luck: deflated Sharpe"] is Colour.RED
     assert seen["any trial better than cash: SPA p-value"] is Colour.RED
     assert is_refused(flags(found))
     assert [trial.name for trial in found.trials] == [AS_CONFIGURED, *NOISE, "2 of 3 votes", "3 of 3 votes"]
+    returns, luck = found.trials[0].returns, found.luck
+    assert luck.superior_p_frac == superior_p_value(matrix_of(found.trials), 8)
+    assert np.array_equal(luck.bootstrapped_drawdowns_frac, bootstrapped_drawdowns(returns, 8))
+    assert found.days[found.train_count - 1] == found.split.train.last
 
 
 @pytest.mark.parametrize("strategy", ["coin_1", "coin_2"])
@@ -128,6 +138,12 @@ def test_a_folder_in_which_many_were_judged_asks_for_more(tmp_path: Path) -> Non
     assert (alone.luck.judged_ever_count, after.luck.judged_ever_count) == (1, 2), "again is not one more"
     assert alone.luck.random_timing is not None
     assert after.luck.random_timing == alone.luck.random_timing.among(2)
+    lines = [json.loads(line) for line in (tmp_path / "trials.jsonl").read_text().splitlines()]
+    ever = {line["trial_sha256"]: line["sharpe_annual_ratio"] for line in lines}
+    assert after.luck.trials_ever_count == len(ever) > len(after.trials)
+    sharpes = np.array(list(ever.values()))
+    assert after.luck.expected_max_sharpe_annual_ratio == pytest.approx(expected_max_sharpe_annual(sharpes))
+    assert after.luck.deflated_sharpe_frac == deflated_sharpe(after.trials[0].returns, sharpes, 252)
 
 
 def test_nothing_of_the_holdout_is_seen_until_it_is_opened_and_then_once(tmp_path: Path) -> None:
@@ -219,6 +235,7 @@ def test_crypto_is_judged_by_a_year_of_365_sessions(tmp_path: Path) -> None:
     for fold in found.rolling.folds:
         rows = [place for place, day in enumerate(found.days) if fold.out_of_sample.first <= day <= fold.out_of_sample.last]
         assert fold.out_of_sample_sharpe_annual_ratio == pytest.approx(annual(chosen[fold.chosen].returns[rows]))
+        assert fold.out_of_sample_return_frac == pytest.approx(np.prod(1.0 + chosen[fold.chosen].returns[rows]) - 1.0)
         rows = [place for place, day in enumerate(found.days) if fold.in_sample.first <= day <= fold.in_sample.last]
         assert fold.in_sample_sharpe_annual_ratio == pytest.approx(annual(chosen[fold.chosen].returns[rows]))
     document = json.loads(validation_files(found, flags(found))["validation.json"])

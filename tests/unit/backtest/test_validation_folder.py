@@ -1,5 +1,6 @@
 """Splits that leave nothing out, a seal that is broken once, a log of trials that only grows."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -112,3 +113,18 @@ def test_a_folder_of_something_else_or_with_a_lost_seal_is_refused(tmp_path: Pat
         ValidationFolder(tmp_path)
     with pytest.raises(ConfigurationError, match=r"thesis\.doc is a file: name a folder"):
         ValidationFolder(tmp_path / "thesis.doc")
+
+
+def test_the_first_and_the_last_session_of_a_holdout_are_sealed(tmp_path: Path) -> None:
+    panel = seeded_panel(3, 120, 2)
+    span = split_sessions(panel.days).holdout
+    folder = ValidationFolder(tmp_path)
+    folder.seal(span, panel, "0a")
+    for row in (panel.days.index(span.first), panel.days.index(span.last)):
+        close = panel.close.copy()
+        close[row, 1] += 0.01
+        with pytest.raises(DataError, match="are not those"):
+            folder.seal(span, replace(panel, close=close), "0a")
+    before = panel.close.copy()
+    before[panel.days.index(span.first) - 1, 1] += 0.01
+    assert folder.seal(span, replace(panel, close=before), "0a").span == span

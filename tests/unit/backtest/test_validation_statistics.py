@@ -132,3 +132,31 @@ def test_small_numbers_by_hand() -> None:
     assert deepest_drawdown_frac(np.array([-0.1, 0.5, -0.2, -0.5])) == pytest.approx(0.6)
     assert break_even_win_rate_frac(np.array([30.0, -10.0, -10.0])) == pytest.approx(0.25)
     assert break_even_win_rate_frac(np.array([30.0])) is None
+
+
+def test_a_trade_that_earns_nothing_is_no_win() -> None:
+    assert break_even_win_rate_frac(np.array([30.0, 0.0, -10.0])) == pytest.approx(5 / 35)
+
+
+def test_a_trial_that_stood_still_in_half_of_the_blocks_is_not_compared() -> None:
+    returns = noise(4, 120, 6)
+    rested = returns[:, :1].copy()
+    rested[60:] = 0.0
+    assert overfitting(np.hstack([returns, rested]), 6) == overfitting(returns, 6)
+
+
+def test_a_history_of_spells_falls_deeper_than_its_sessions_one_by_one() -> None:
+    returns = np.repeat(noise(8, 25, 1)[:, 0], 20) / 5
+    one_by_one = np.random.default_rng(1).permutation(returns)
+    assert np.median(bootstrapped_drawdowns(returns, 3, 300)) > 1.5 * np.median(bootstrapped_drawdowns(one_by_one, 3, 300))
+
+
+def test_an_edge_among_many_that_lose_a_little_is_what_luck_shows() -> None:
+    """Those that lose a little could as well have won: the best of them all is the best of many."""
+    trials = noise(4, 300, 31)
+    trials -= trials.mean(axis=0)
+    trials[:, 0] += 0.0013
+    trials[:, 1:] -= 0.0006
+    found = superior_p_value(trials, seed=1)
+    assert found is not None
+    assert found > 0.2

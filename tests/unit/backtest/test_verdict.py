@@ -1,5 +1,6 @@
 """Each flag by its own number: what is red refuses, what is amber does not."""
 
+import json
 import math
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -15,12 +16,14 @@ from closebell.backtest.stress import CRASHES, CrashResult
 from closebell.backtest.summary import Floats, sharpe_annual
 from closebell.backtest.trials import AS_CONFIGURED, TrialResult
 from closebell.backtest.validation import LuckMeasures, Validation, matrix_of
+from closebell.backtest.validation_files import validation_files
 from closebell.backtest.validation_folder import HoldoutResult, HoldoutSeal
 from closebell.backtest.validation_statistics import Overfitting, deepest_drawdown_frac, total_return_frac
-from closebell.backtest.verdict import Colour, flags, is_refused
+from closebell.backtest.verdict import Colour, flags, is_refused, lookahead_flag
 from closebell.backtest.walk_forward import walk_forward
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
+from closebell.strategies import Strategy
 from tests.unit.backtest.markets import parameters_of, seeded_panel
 from tests.unit.backtest.sample_records import trade_of
 
@@ -166,3 +169,42 @@ def test_a_sharpe_ratio_in_words_is_of_the_markets_year(market: Market, sessions
     chosen = flag_of["best of train, on validation"].note
     assert chosen.endswith(f"Sharpe {annual(whole[:75]):.2f}, then {annual(whole[75:]):.2f}")
     assert flag_of["walk-forward return, rolling"].note.endswith(f"Sharpe {annual(found.rolling.returns):.2f}")
+
+
+def test_an_account_that_earned_nothing_is_refused() -> None:
+    found = validation_of(trial_of(AS_CONFIGURED, np.zeros(100)))
+    for question in ("return after costs", "walk-forward return, anchored", "walk-forward return, rolling",
+                     "best of train, on validation"):  # fmt: skip
+        assert colour(found, question) is not Colour.GREEN
+
+
+def test_a_drawdown_is_judged_by_its_unlucky_draws() -> None:
+    draws = np.linspace(0.05, 0.35, 101)
+    found = replace(good(), luck=SKILL._replace(bootstrapped_drawdowns_frac=draws, reordered_drawdowns_frac=draws))
+    told = {flag.question: flag for flag in flags(found)}
+    for name in ("bootstrapped", "trades reordered"):
+        flag = told[f"drawdown, {name}, 95th percentile"]
+        assert flag.colour is Colour.AMBER
+        assert flag.value == pytest.approx(0.335)
+    known = {"annual_return_frac": 0.1, "cost_usd": 0.0, "trades_sha256": ""}
+    whole = replace(found, trials=[trial._replace(summary={**known, **trial.summary}) for trial in found.trials])
+    document = json.loads(validation_files(whole, flags(whole))["validation.json"])
+    assert document["luck"]["bootstrapped_drawdown"]["percentile_5_frac"] == pytest.approx(0.065)
+    assert document["luck"]["reordered_drawdown"]["percentile_99_frac"] == pytest.approx(0.347)
+
+
+def test_the_best_of_train_is_judged_by_what_it_earned_afterwards() -> None:
+    """It is not the configuration, and it has turned."""
+    turned = np.concatenate([rising(0.004)[:75], rising(-0.004)[75:]])
+    found = validation_of(trial_of(AS_CONFIGURED, rising(0.002)), trial_of("rsi", turned))
+    (flag,) = [flag for flag in flags(found) if flag.question == "best of train, on validation"]
+    assert flag.note.startswith("rsi: ")
+    assert flag.colour is Colour.AMBER
+    assert flag.value == pytest.approx(float(np.prod(1 + turned[75:])) - 1)
+
+
+def test_a_strategy_that_cannot_be_judged_fails_every_lookahead_check() -> None:
+    silent = Strategy("silent", 5, lambda panel: np.zeros(panel.close.shape))
+    flag = lookahead_flag(silent, {"any": seeded_panel(1, 60, 2)})
+    assert (flag.value, flag.colour) == (8.0, Colour.AMBER)
+    assert "is not judged" in flag.note

@@ -173,15 +173,13 @@ def test_the_rest_of_a_coin_order_that_takes_pays_as_a_taker() -> None:
     assert order.commission_usd == Decimal("0.0025") * 6000
 
 
-def test_commissions_are_of_the_whole_order_however_many_parts_it_trades_in() -> None:
-    exchange = Exchange(TinyMarket(), ny(THU, "09:00"), ExchangeOptions(commission_a_share_usd=Decimal("0.006")))
+def test_an_order_is_charged_once_however_many_parts_it_trades_in() -> None:
+    costs = ExchangeOptions(commission_an_order_usd=Decimal(2), commission_a_share_usd=Decimal("0.0015"))
+    exchange = Exchange(TinyMarket(), ny(THU, "09:00"), costs)
     order = send(exchange, "buy", "market", shares=15, symbol="THIN")
     exchange.advance(ny(THU, "16:00"))
-    assert (order.filled_shares, order.commission_usd) == (Decimal(15), Decimal("0.09"))  # of 10 and of 5 alone: 0.06 and 0.03
-    pennies = Exchange(TinyMarket(), ny(THU, "09:00"), ExchangeOptions(commission_a_share_usd=Decimal("0.0005")))
-    order = send(pennies, "buy", "market", shares=15, symbol="THIN")
-    pennies.advance(ny(THU, "16:00"))
-    assert order.commission_usd == Decimal("0.01")
+    assert len([line for line in exchange.floor.book.activities if line.code == "FILL"]) == 2
+    assert (order.commission_usd, -sum(paid(exchange))) == (Decimal("2.02"), Decimal("2.02"))
 
 
 def test_a_round_trip_costs_the_same_in_one_order_or_in_many() -> None:
@@ -202,3 +200,36 @@ def test_a_round_trip_costs_the_same_in_one_order_or_in_many() -> None:
 
 def paid(exchange: Exchange) -> list[Decimal]:
     return [activity.amount_usd for activity in exchange.floor.book.activities if activity.code == "FEE"]
+
+
+def test_what_a_limit_has_bought_before_a_split_is_split_with_the_rest() -> None:
+    tapes = {"SPLT": {MON: [("09:30", 210, 100), ("10:00", 200, 4)], SPLIT_DAY: [("10:00", 110, 100), ("11:00", 100, 100)]}}
+    exchange = Exchange(TinyMarket(tapes), ny(MON, "09:45"))
+    order = send(exchange, "buy", "limit", "gtc", 10, symbol="SPLT", limit_price_usd=200)
+    exchange.advance(ny(SPLIT_DAY, "09:00"))
+    assert [order.filled_shares, order.quantity_shares, order.limit_price_usd] == [8, 20, 100]
+    exchange.advance(ny(SPLIT_DAY, "12:00"))
+    assert exchange.floor.book.shares("SPLT") == 20
+
+
+def test_an_order_of_the_minimum_is_taken() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    assert send(exchange, "buy", "limit", "gtc", 1, limit_price_usd=1).status == "new"
+
+
+def test_a_sale_in_part_leaves_the_average_price_of_the_rest() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    own(exchange, 10)
+    bought_usd = exchange.floor.book.holdings["ACME"].average_price_usd
+    exchange.advance(ny(THU, "12:30"))
+    exchange.trade_manually("ACME", Side.SELL, Decimal(4))
+    assert exchange.floor.book.holdings["ACME"].average_price_usd == bought_usd == 101
+
+
+def test_an_execution_that_is_corrected_to_a_lower_price_gives_money_back() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    own(exchange, 10)
+    book, cash_usd = exchange.floor.book, exchange.floor.book.cash_usd
+    book.correct(book.activities[0].activity_id, Decimal(100), exchange.now)
+    assert book.cash_usd == cash_usd + 10
+    assert [book.holdings["ACME"].average_price_usd, book.activities[-1].amount_usd] == [100, 10]

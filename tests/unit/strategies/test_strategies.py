@@ -1,14 +1,18 @@
 """What each strategy makes of prices whose meaning is plain, and of real ones."""
 
+import math
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from closebell import strategies
+from closebell.analysis import indicators
 from closebell.model.errors import ConfigurationError
 from closebell.model.panel import BarPanel
 from closebell.strategies import STRATEGIES, score_all
 from tests.unit.analysis.real_prices import between, stocks
+from tests.unit.backtest.markets import seeded_panel
 from tests.unit.strategies.panels import market
 
 
@@ -112,3 +116,26 @@ def test_scoring_in_blocks_is_scoring_each_alone(monkeypatch: pytest.MonkeyPatch
 def test_an_unknown_strategy_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigurationError, match="'sma_cros' does not exist; the known ones are sma_cross, rsi, macd"):
         score_all(["rsi", "sma_cros"], market(30))
+
+
+def test_every_score_is_what_its_words_say_in_plain_numbers() -> None:
+    panel = seeded_panel(5, 260, 4)
+    scores = {name: matrix[-1] for name, matrix in score_all(STRATEGIES, panel).items()}
+    line, signal = indicators.macd(panel.close)
+    for column in range(len(panel.symbols)):
+        closes = panel.close[:, column]
+        moves = closes[1:] / closes[:-1] - 1
+        daily = float(np.std(moves[-20:], ddof=1))
+        away = (np.mean(closes[-20:]) - closes[-1]) / np.std(closes[-20:])
+        expected = {"mean_reversion": np.sign(away) * np.clip((abs(away) - 1) / 2, 0, 1)}
+        risen = closes[-22] / closes[-148] - 1
+        expected["momentum"] = np.clip(risen / np.std(moves[-147:-21], ddof=1) / math.sqrt(126) / 1.5, -1, 1)
+        spread = float(np.mean(closes[-20:]) / np.mean(closes[-50:])) - 1
+        expected["sma_cross"] = np.sign(spread) * (0.25 + 0.75 * min(abs(spread) / daily / 4, 1))
+        expected["macd"] = np.clip((line[-1, column] - signal[-1, column]) / closes[-1] / daily, -1, 1)
+        weakness = np.clip((50 - indicators.rsi(panel.close)[-1, column]) / 30, -1, 1)
+        rises = closes[-1] > np.mean(closes[-200:])
+        expected["rsi"] = max(weakness, 0) if rises else min(weakness, 0)
+        assert expected.keys() == scores.keys()
+        for name, value in expected.items():
+            assert scores[name][column] == pytest.approx(value, abs=1e-4), (name, column)
