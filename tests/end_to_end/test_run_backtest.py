@@ -8,11 +8,12 @@ import pytest
 
 from closebell.adapters.s3 import S3Archive
 from closebell.adapters.step_functions import StepFunctionsSweep
-from closebell.backtest.sweep import grid_points, read_axes
+from closebell.backtest.sweep import SweepPoint, grid_points, read_axes
 from closebell.backtest.sweep_archive import FannedOut
 from closebell.backtest.sweep_pool import SweepGround
 from closebell.backtest.sweep_search import GridSearch, ground_sha256, sweep
-from closebell.backtest.sweep_store import PointStore
+from closebell.backtest.sweep_store import PointStore, key_of
+from closebell.model.errors import RunRefused
 from closebell.simulation.trading_floor import ExchangeOptions
 from infra.local.aws import LocalAws
 from infra.local.deploy import Deployment, deploy
@@ -50,3 +51,34 @@ def test_a_sweep_on_aws_gives_what_this_machine_gives(aws: LocalAws, stack: Depl
         else:
             assert result.summary == json.loads(json.dumps(GROUND(point.parameters))), result.error
     assert sum(point.parameters is None for point in POINTS) == 1
+
+
+def test_a_point_that_fails_on_aws_says_why(aws: LocalAws, stack: Deployment) -> None:
+    """Its key is another point's, which the function refuses."""
+    archive = S3Archive(stack.outputs["ArchiveBucketName"], aws.client("s3"))
+    machine = StepFunctionsSweep(stack.outputs["SweepArn"], aws.client("stepfunctions"))
+    (told,) = FannedOut(GROUND, archive, machine).run({"0" * 64: BASE})
+    assert "DataError: the point 0000" in f"{told.outcome}"
+    assert "is not the one that its configuration makes" in f"{told.outcome}"
+
+
+def test_two_sweeps_at_once_are_refused_and_one_that_is_left_is_stopped(
+    aws: LocalAws, stack: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, client = S3Archive(stack.outputs["ArchiveBucketName"], aws.client("s3")), aws.client("stepfunctions")
+    machine = StepFunctionsSweep(stack.outputs["SweepArn"], client)
+    many = [BASE.model_copy(update={"history_sessions": sessions}) for sessions in range(220, 260)]
+    left = FannedOut(GROUND, archive, machine).run({key_of(SweepPoint({}, desk), ground_sha256(GROUND)): desk for desk in many})
+    runs: list[str] = []
+
+    def begun(run: str) -> None:
+        """The first question: another sweep is asked for, then the user interrupts."""
+        runs.append(run)
+        with pytest.raises(RunRefused, match="the stack sweeps already"):
+            machine.start("sweeps/other.json")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machine, "outcome", begun)
+    with pytest.raises(KeyboardInterrupt):
+        next(left)
+    assert client.describe_execution(executionArn=runs[0])["status"] == "ABORTED"

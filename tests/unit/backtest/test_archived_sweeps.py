@@ -1,18 +1,20 @@
 """A point of a sweep in the archive is traded once, by the code that planned it."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from closebell.app.run_backtest import RunBacktest
+from closebell.backtest import sweep_archive
 from closebell.backtest.sweep import SweepPoint, grid_points, read_axes
 from closebell.backtest.sweep_archive import ArchivedSweeps, FannedOut, put_ground, put_points
 from closebell.backtest.sweep_pool import SweepGround
-from closebell.backtest.sweep_search import ground_sha256
-from closebell.backtest.sweep_store import key_of
+from closebell.backtest.sweep_search import GridSearch, ground_sha256, sweep
+from closebell.backtest.sweep_store import PointStore, key_of
 from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.instruments import Market
 from closebell.model.operations import SweepTask
@@ -109,6 +111,8 @@ class MachineHere:
     """Implements `SweepMachine`: the runs one after the other, the first of them failing."""
 
     archive: MemoryArchive
+    ending: str | None = "SUCCEEDED"
+    stopped: list[str] = field(default_factory=list)
 
     def start(self, points: str) -> str:
         content = self.archive.get(points)
@@ -119,16 +123,47 @@ class MachineHere:
         return "the run"
 
     def outcome(self, run: str) -> str | None:
-        return "SUCCEEDED"
+        return self.ending
+
+    def stop(self, run: str) -> None:
+        self.stopped.append(run)
+
+    def first_failure(self, run: str) -> str:
+        return "ConfigurationError: no session can be traded"
 
 
 def test_what_was_fanned_out_comes_back_and_what_failed_is_said() -> None:
     archive = MemoryArchive()
     desks = {key_of(point, ground_sha256(ground())): point.parameters for point in POINTS if point.parameters}
-    results = {traded.key: traded.outcome for traded in FannedOut(ground(), archive, MachineHere(archive)).run(desks)}
+    machine = MachineHere(archive)
+    results = {traded.key: traded.outcome for traded in FannedOut(ground(), archive, machine).run(desks)}
     failed, done = desks
-    assert results[failed] == "it failed in AWS; the run says why (SUCCEEDED)"
+    why = "the first failure: ConfigurationError: no session can be traded; more in the run"
+    assert results[failed] == f"it failed in AWS, or was not tried any more (SUCCEEDED); {why}"
     assert results[done] == json.loads(json.dumps(ground()(desks[done])))
+    assert machine.stopped == [], "it has ended by itself"
+
+
+def test_a_sweep_that_is_interrupted_does_not_go_on_in_aws(tmp_path: Path) -> None:
+    archive = MemoryArchive()
+    machine = MachineHere(archive, ending=None)
+
+    def interrupted(done_count: int, total_count: int, failed_count: int) -> None:
+        if done_count:
+            raise KeyboardInterrupt
+
+    with PointStore(tmp_path) as store, pytest.raises(KeyboardInterrupt) as held:
+        sweep(GridSearch(POINTS), store, FannedOut(ground(), archive, machine), ground_sha256(ground()), interrupted)
+    assert held.traceback, "which keeps the sweep's frames alive"
+    assert machine.stopped == ["the run"]
+
+
+def test_results_far_down_the_list_are_found_in_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_archive, "ABSENT_COUNT_MAX", 0)
+    archive = MemoryArchive()
+    desks = {key_of(point, ground_sha256(ground())): point.parameters for point in POINTS if point.parameters}
+    results = [traded.outcome for traded in FannedOut(ground(), archive, MachineHere(archive)).run(desks)]
+    assert sum(isinstance(outcome, dict) for outcome in results) == 1, "at the end all are asked for"
 
 
 def test_an_event_of_something_else_and_a_sweep_that_is_not_there_are_refused() -> None:

@@ -4,7 +4,7 @@ import fcntl
 import json
 import re
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -53,7 +53,7 @@ class InThisProcess(SweepPool):
         super().__init__(scored, 1)
         self.traded_count = 0
 
-    def run(self, desks: Mapping[str, ParameterSet]) -> Iterator[Traded]:
+    def run(self, desks: Mapping[str, ParameterSet]) -> Generator[Traded]:
         for key, parameters in desks.items():
             self.traded_count += 1
             yield Traded(key, scored(parameters))
@@ -347,7 +347,7 @@ def test_the_command_sweeps_bars_here_unless_it_names_a_stack(tmp_path: Path, mo
 
 
 def test_a_sweep_whose_points_all_failed_ends_with_status_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(pool: SweepPool, desks: Mapping[str, ParameterSet]) -> Iterator[Traded]:
+    def failing(pool: SweepPool, desks: Mapping[str, ParameterSet]) -> Generator[Traded]:
         return (Traded(key, "nothing works today") for key in desks)
 
     monkeypatch.setattr(SweepPool, "run", failing)

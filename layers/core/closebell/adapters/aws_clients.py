@@ -47,5 +47,5 @@ def ssm(session: Session | None = None) -> "SSMClient":
 
 
 def step_functions(session: Session | None = None) -> Any:
-    """The client for `StepFunctionsSweep`. A start repeated for a lost answer is a second run that finds the first's results."""
+    """The client for `StepFunctionsSweep`."""
     return (session or Session()).client("stepfunctions", config=REPEATABLE)

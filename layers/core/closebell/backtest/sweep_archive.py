@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict
 from datetime import date
 from decimal import Decimal
@@ -22,6 +22,9 @@ from closebell.ports.market_data import Calendar
 from closebell.ports.operations import Archive, SweepMachine
 from closebell.simulation.bar_market import BarMarket, hours_of
 from closebell.simulation.trading_floor import ExchangeOptions
+
+ABSENT_COUNT_MAX = 50
+"""After so many points in a row without a result the others are not asked for yet: every question is paid for."""
 
 JSON, NPZ = "application/json", "application/octet-stream"
 
@@ -57,28 +60,45 @@ def put_points(archive: Archive, sweep_sha256: str, desks: Mapping[str, Paramete
 class FannedOut:
     """Implements `Crew` in AWS: a state machine gives each point to a run of `run_backtest`, the archive brings results back.
 
-    Raises StoreUnavailable.
+    Whoever stops asking for results (an interrupt, an error) stops the machine too: nobody would wait for what it costs.
+    Raises StoreUnavailable; RunRefused while another sweep runs.
     """
 
     def __init__(self, ground: SweepGround, archive: Archive, machine: SweepMachine) -> None:
         self._ground, self._archive, self._machine = ground, archive, machine
 
-    def run(self, desks: Mapping[str, ParameterSet]) -> Iterator[Traded]:
+    def run(self, desks: Mapping[str, ParameterSet]) -> Generator[Traded]:
         if not desks:
             return
         sweep_sha256 = put_ground(self._archive, self._ground)
         missing = {key: SweepTask(sweep_sha256=sweep_sha256, point_sha256=key, parameters=desk) for key, desk in desks.items()}
         run = self._machine.start(put_points(self._archive, sweep_sha256, desks))
         ended: str | None = None
-        while missing and ended is None:
-            ended = self._machine.outcome(run)  # before the results are read: what was written by its end is found
-            for key, task in tuple(missing.items()):
-                content = self._archive.get(task.result_name)
-                if content is not None:
+        try:
+            while missing and ended is None:
+                ended = self._machine.outcome(run)  # before the results are read: what was written by its end is found
+                for key, content in self._written(missing, looks_at_all=ended is not None):
                     del missing[key]
                     yield Traded(key, json.loads(content))
-        for key in missing:
-            yield Traded(key, f"it failed in AWS; {run} says why ({ended})")
+        finally:
+            if missing and ended is None:
+                self._machine.stop(run)
+        if missing:
+            why = f"the first failure: {self._machine.first_failure(run)}; more in {run}"
+            yield from (Traded(key, f"it failed in AWS, or was not tried any more ({ended}); {why}") for key in missing)
+
+    def _written(self, missing: Mapping[str, SweepTask], *, looks_at_all: bool) -> Iterator[tuple[str, bytes]]:
+        """The results that are there by now. The machine goes down its list: far beyond the last result there is none yet."""
+        absent_count = 0
+        for key, task in tuple(missing.items()):
+            content = self._archive.get(task.result_name)
+            if content is not None:
+                absent_count = 0
+                yield key, content
+                continue
+            absent_count += 1
+            if absent_count > ABSENT_COUNT_MAX and not looks_at_all:
+                return
 
 
 class ArchivedSweeps:

@@ -1,6 +1,6 @@
 """The points of a sweep side by side in processes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import date
@@ -39,7 +39,7 @@ class Traded(NamedTuple):
 class SweepPool(ProcessPool[ParameterSet, Summary]):
     """Implements `Crew` in processes: what they do with a configuration is trade it."""
 
-    def run(self, desks: Mapping[str, ParameterSet]) -> Iterator[Traded]:
+    def run(self, desks: Mapping[str, ParameterSet]) -> Generator[Traded]:
         """Trade every configuration; each is handed out when it is done, in whatever order that is."""
         for key, outcome in self.ended(desks):
             match outcome:

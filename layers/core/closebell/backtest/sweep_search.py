@@ -1,7 +1,8 @@
 """A sweep from its points to its ranked results: which points are tried, in which order, and what is not tried again."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
@@ -42,7 +43,7 @@ class Search(Protocol):
 class Crew(Protocol):
     """Trades configurations: processes here, functions in AWS."""
 
-    def run(self, desks: Mapping[str, ParameterSet]) -> Iterator[Traded]:
+    def run(self, desks: Mapping[str, ParameterSet]) -> Generator[Traded]:
         """Trade every configuration; each is handed out when it is done, in whatever order that is."""
         ...
 
@@ -90,11 +91,12 @@ def sweep(search: Search, store: PointStore, crew: Crew, sweep_sha256: str, tell
         missing = {key: point.parameters for key, point in points.items() if point.parameters and key not in tried}
         pending_count = len(missing)
         tell(asked_count - pending_count, search.points_count, _failed_count(tried))
-        for traded in crew.run(missing):
-            tried[traded.key] = _result_of(traded, points[traded.key])
-            store.add(tried[traded.key])
-            pending_count -= 1
-            tell(asked_count - pending_count, search.points_count, _failed_count(tried))
+        with closing(crew.run(missing)) as results:  # whatever happens here, what trades for us ends
+            for traded in results:
+                tried[traded.key] = _result_of(traded, points[traded.key])
+                store.add(tried[traded.key])
+                pending_count -= 1
+                tell(asked_count - pending_count, search.points_count, _failed_count(tried))
         search.tell([tried[key_of(point, sweep_sha256)] for point in batch])
     return [tried[key] for key in order]
 

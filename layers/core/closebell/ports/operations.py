@@ -27,10 +27,19 @@ class SweepMachine(Protocol):
     """What gives every point of a sweep in the archive to a run of `run_backtest` (Step Functions)."""
 
     def start(self, points: str) -> str:
-        """Start on a list of points in the archive, by its name; what the run is called. Raises StoreUnavailable."""
+        """Start on a list of points in the archive, by its name; what the run is called.
+
+        Raises StoreUnavailable; RunRefused while another run goes on.
+        """
 
     def outcome(self, run: str) -> str | None:
         """How a run ended; None while it goes on, a moment later. Raises StoreUnavailable."""
+
+    def stop(self, run: str) -> None:
+        """End a run; what it trades at this moment is lost, what it did before is in the archive. Raises StoreUnavailable."""
+
+    def first_failure(self, run: str) -> str:
+        """What a point that failed in a run has said; "" when none has."""
 
 
 class Mailer(Protocol):
