@@ -51,8 +51,15 @@ def test_a_backtest_leaves_one_directory_whose_files_agree(bars: Path, tmp_path:
     assert result["trades_count"] > 10
     earned = sum(float(trade["pnl_usd"]) for trade in trades)
     assert earned == pytest.approx(result["final_equity_usd"] - 100_000, abs=0.01)
-    shares = [float(share["pnl_usd"]) for share in rows_of(tmp_path / "r" / "attribution.csv")]
-    assert sum(shares) == pytest.approx(2 * earned, abs=0.1), "by strategy, and once more by regime"
+    shares = rows_of(tmp_path / "r" / "attribution.csv")
+    for attributed_by in ("strategy", "regime", "exit"):
+        parts = [float(share["pnl_usd"]) for share in shares if share["attributed_by"] == attributed_by]
+        assert sum(parts) == pytest.approx(earned, abs=0.01)
+    terms = result["terms"]
+    assert (terms["slippage_bps"], terms["commission_a_round_trip_usd"], terms["capacity_frac"]) == (5.0, 5.0, 1.0)
+    assert terms["configuration"]["strategies"] == ["momentum", "rsi"]
+    told = (tmp_path / "r" / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    assert all(words in told for words in ("slippage 5.0 bps", "commission $5.00 a round trip", "at most 5 positions"))
     assert result["commission_usd"] == pytest.approx(2.5 * result["trades_count"] * 2, rel=0.02)
     assert result["trades_sha256"][:16] in done.output
     assert "after costs" in done.output

@@ -56,9 +56,9 @@ def test_the_best_strategy_stands_first_and_a_vote_named_twice_counts_once() -> 
     named = {"-40": ("rsi", "rsi"), "60": ("macd", "rsi"), "5": ()}
     trades = [trade_of(pnl_usd, strategies=strategies) for pnl_usd, strategies in named.items()]
     assert by_strategy(trades) == [
-        ShareRow("macd", Decimal("0.5"), Decimal("0.5"), Decimal(30)),
-        ShareRow(UNATTRIBUTED, Decimal(1), Decimal(1), Decimal(5)),
-        ShareRow("rsi", Decimal("1.5"), Decimal("0.5"), Decimal(-10)),
+        ShareRow("strategy", "macd", Decimal("0.5"), Decimal("0.5"), Decimal(30)),
+        ShareRow("strategy", UNATTRIBUTED, Decimal(1), Decimal(1), Decimal(5)),
+        ShareRow("strategy", "rsi", Decimal("1.5"), Decimal("0.5"), Decimal(-10)),
     ]
 
 
@@ -69,8 +69,8 @@ def test_regimes_come_in_their_own_order_and_only_where_there_was_a_trade() -> N
         trade_of("1", trend=Trend.BEAR, volatility=Volatility.HIGH),
     ]
     assert by_regime(trades) == [
-        ShareRow("bull trend, normal volatility", Decimal(1), Decimal(0), Decimal(-2)),
-        ShareRow("bear trend, high volatility", Decimal(2), Decimal(2), Decimal(8)),
+        ShareRow("regime", "bull trend, normal volatility", Decimal(1), Decimal(0), Decimal(-2)),
+        ShareRow("regime", "bear trend, high volatility", Decimal(2), Decimal(2), Decimal(8)),
     ]
 
 

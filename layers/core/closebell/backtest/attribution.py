@@ -22,20 +22,20 @@ def by_strategy(trades: Sequence[TradeRow]) -> list[ShareRow]:
 
     The rows' P&L sums exactly to the trades': it is in cents, or in the trades' own last digit where that is finer.
     """
-    rows = _shared(trades, lambda trade: tuple(dict.fromkeys(trade.strategies)) or (UNATTRIBUTED,))
+    rows = _shared("strategy", trades, lambda trade: tuple(dict.fromkeys(trade.strategies)) or (UNATTRIBUTED,))
     return sorted(rows, key=lambda row: (-row.pnl_usd, row.name))
 
 
 def by_regime(trades: Sequence[TradeRow]) -> list[ShareRow]:
     """One row a regime (trend and volatility at the decision to enter) that had a trade, in the enums' order; sums as above."""
     names = [_regime(trend, volatility) for trend, volatility in product(Trend, Volatility)]
-    rows = _shared(trades, lambda trade: (_regime(trade.trend, trade.volatility),))
+    rows = _shared("regime", trades, lambda trade: (_regime(trade.trend, trade.volatility),))
     return sorted(rows, key=lambda row: names.index(row.name))
 
 
 def by_exit(trades: Sequence[TradeRow]) -> list[ShareRow]:
     """One row for each way a round trip ended, the best first; sums as above."""
-    rows = _shared(trades, lambda trade: (trade.closed_by.value,))
+    rows = _shared("exit", trades, lambda trade: (trade.closed_by.value,))
     return sorted(rows, key=lambda row: (-row.pnl_usd, row.name))
 
 
@@ -55,7 +55,9 @@ def largest_remainder(parts: Sequence[Fraction], quantum: Decimal) -> list[Decim
     return [(floors[at] + (at in raised)) * quantum for at in range(len(parts))]
 
 
-def _shared(trades: Iterable[TradeRow], owners_of: Callable[[TradeRow], tuple[str, ...]]) -> list[ShareRow]:
+def _shared(
+    attributed_by: str, trades: Iterable[TradeRow], owners_of: Callable[[TradeRow], tuple[str, ...]]
+) -> list[ShareRow]:
     counts: defaultdict[str, Fraction] = defaultdict(Fraction)
     wins: defaultdict[str, Fraction] = defaultdict(Fraction)
     pnl: defaultdict[str, Fraction] = defaultdict(Fraction)
@@ -72,7 +74,7 @@ def _shared(trades: Iterable[TradeRow], owners_of: Callable[[TradeRow], tuple[st
         largest_remainder([wins[name] for name in counts], HUNDREDTH),
         largest_remainder([pnl[name] for name in counts], quantum_usd),
     )
-    return [ShareRow(*fields) for fields in zip(counts, *columns, strict=True)]
+    return [ShareRow(attributed_by, *fields) for fields in zip(counts, *columns, strict=True)]
 
 
 def _last_digit(value: Decimal) -> Decimal:

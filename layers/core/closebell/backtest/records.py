@@ -1,11 +1,11 @@
 """What a backtest leaves: its orders, round trips and equity, each a row with units in its names, and the whole of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from closebell.model.decision import Trend, Volatility
 from closebell.model.instruments import Market
@@ -102,8 +102,10 @@ class EquityRow(NamedTuple):
 
 
 class ShareRow(NamedTuple):
-    """What one strategy, or one regime, contributed: trades (shared ones in part), P&L after costs."""
+    """What one strategy, one regime or one kind of exit contributed: trades (shared ones in part), P&L after costs. The rows of
+    each `attributed_by` sum to the account."""
 
+    attributed_by: str
     name: str
     trades_count: Decimal
     wins_count: Decimal
@@ -130,6 +132,8 @@ class BacktestRecords:
         What a reader must know, such as survivorship.
     market
         Whose sessions they are.
+    terms
+        Under which they were made, as `result.json` tells them: costs and the configuration.
     """
 
     label: str
@@ -142,3 +146,4 @@ class BacktestRecords:
     halts_count: int
     warnings: tuple[str, ...]
     market: Market = Market.US_EQUITY
+    terms: Mapping[str, Any] = field(default_factory=dict)

@@ -30,6 +30,11 @@ _HEADLINE = (
     ("Win rate", "win_rate_frac"),
     ("Expectancy per trade", "expectancy_usd"),
 )
+_COMMISSIONS = (
+    ("a share", "commission_a_share_usd"),
+    ("an order", "commission_an_order_usd"),
+    ("a round trip", "commission_a_round_trip_usd"),
+)
 _BOTH = (
     ("Final equity", "final_equity_usd"),
     ("Total return", "total_return_frac"),
@@ -90,6 +95,7 @@ def report_html(records: BacktestRecords, summary: Mapping[str, Any]) -> str:
     return environment.get_template("report_page.html.j2").render(
         records=records,
         period=_period(records),
+        terms=_terms_told(records.terms),
         cards=_after_and_before(summary, _HEADLINE),
         both=_after_and_before(summary, _BOTH),
         once=[(label, shown(key, summary.get(key))) for label, key in _ONCE],
@@ -106,6 +112,23 @@ def report_html(records: BacktestRecords, summary: Mapping[str, Any]) -> str:
         FORCED=(ClosedBy.END, ClosedBy.DELISTED),
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
     )
+
+
+def _terms_told(terms: Mapping[str, Any]) -> str:
+    """What trading cost and what the desk was allowed, in one line; "" where nothing was kept of it."""
+    if not terms:
+        return ""
+    limits, exits = terms["configuration"]["limits"], terms["configuration"]["exits"]
+    charged = [f"{formatting.price(Decimal(repr(terms[key])))} {words}" for words, key in _COMMISSIONS if terms[key]]
+    return formatting.dotted([
+        f"slippage {number(Decimal(repr(terms['slippage_bps'])), 1)} bps",
+        f"commission {formatting.listed(charged) if charged else 'none'}",
+        f"capacity {percent(Decimal(repr(terms['capacity_frac'])), 1)} of the mean volume",
+        f"at most {counted(limits['positions_count_max'], 'position')}",
+        f"stop {percent(Decimal(exits['stop_loss_frac']), 1)}",
+        f"target {percent(Decimal(exits['take_profit_frac']), 1)}",
+        f"out after {counted(exits['time_stop_sessions'], 'session')}",
+    ])
 
 
 def page_environment() -> Environment:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from closebell.backtest.attribution import by_regime, by_strategy
+from closebell.backtest.attribution import by_exit, by_regime, by_strategy
 from closebell.backtest.comparison import ComparedBacktest, ComparisonRow, comparison_rows
 from closebell.backtest.comparison_charts import comparison_pictures
 from closebell.backtest.comparison_page import comparison_html
@@ -34,6 +34,7 @@ def backtest_files(records: BacktestRecords, summary: Mapping[str, Any]) -> dict
         "strategies": list(records.strategies),
         "warnings": list(records.warnings),
         **summary,
+        "terms": dict(records.terms),
     }
     return {
         MARKER: (json.dumps(result, indent=2) + "\n").encode(),
@@ -41,7 +42,7 @@ def backtest_files(records: BacktestRecords, summary: Mapping[str, Any]) -> dict
         "equity.csv": csv_of(EquityRow, records.equity),
         "orders.csv": csv_of(OrderRow, records.orders),
         "decisions.csv": csv_of(DecisionRow, records.decisions),
-        "attribution.csv": csv_of(ShareRow, [*by_strategy(records.trades), *by_regime(records.trades)]),
+        "attribution.csv": csv_of(ShareRow, _attributed(records.trades)),
         "report.html": report_html(records, summary).encode(),
     }
 
@@ -58,6 +59,10 @@ def comparison_files(backtests: Sequence[ComparedBacktest]) -> dict[str, bytes]:
     for it in backtests:
         files |= {f"{it.name}/{name}": content for name, content in backtest_files(it.records, it.summary).items()}
     return files
+
+
+def _attributed(trades: Sequence[TradeRow]) -> list[ShareRow]:
+    return [*by_strategy(trades), *by_regime(trades), *by_exit(trades)]
 
 
 def csv_of(row_type: type[NamedTuple], rows: Sequence[NamedTuple]) -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from closebell.app.evidence import sessions_judged
 from closebell.backtest.collected import collect
@@ -114,7 +115,20 @@ def run_backtest(
     faulty = [f"{symbol} was skipped after {count} sessions: {why}" for symbol, (count, why) in sorted(evidence.faulty.items())]
     records = collect(desk, evidence)
     told = (*warnings, *late, *universe_notes(evidence, begin, end), *faulty, *desk_notes(records, desk.alerts.alerts))
-    return replace(records, warnings=told)
+    return replace(records, warnings=told, terms=_terms(market, parameters, options))
+
+
+def _terms(market: BarMarket, parameters: ParameterSet, options: ExchangeOptions) -> dict[str, Any]:
+    """What somebody needs, beside the bars, to make the same results again."""
+    return {
+        "market": market.asset_class,
+        "slippage_bps": float(market.spread_frac * 10_000 / 2),
+        "commission_a_share_usd": float(options.commission_a_share_usd),
+        "commission_an_order_usd": float(options.commission_an_order_usd),
+        "commission_a_round_trip_usd": float(options.commission_a_round_trip_usd),
+        "capacity_frac": float(options.print_share_frac),
+        "configuration": parameters.model_dump(mode="json"),
+    }
 
 
 def span_of(market: BarMarket, parameters: ParameterSet, first: date | None, last: date | None) -> tuple[date, date]:

@@ -38,7 +38,7 @@ def put_ground(archive: Archive, ground: SweepGround) -> str:
         "market": market.asset_class,
         "options": {name: f"{value}" for name, value in asdict(ground.options).items()},
         "span": [f"{ground.first}", f"{ground.last}"],
-        "spread_frac": f"{market.assets()[0].spread_frac}",
+        "spread_frac": f"{market.spread_frac}",
         "splits": {symbol: {f"{day}": ratio for day, ratio in found.items()} for symbol, found in market.split_ratios.items()},
         "volatility_closes": {f"{day}": f"{close}" for day, close in market.volatility_index().items()},
     }  # fmt: skip

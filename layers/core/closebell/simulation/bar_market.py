@@ -127,7 +127,7 @@ class BarMarket:
                         for symbol, found in (splits or {}).items()}
         self._split_days = {split.ex_session for found in self._splits.values() for split in found}
         self._instants_of: dict[date, tuple[datetime, ...]] = {}
-        self._spread_frac = spread_frac
+        self.spread_frac = spread_frac
         self._volatility_closes = dict(volatility_closes or {})
 
     @property
@@ -145,7 +145,7 @@ class BarMarket:
         return tuple(
             ListedAsset(
                 symbol, symbol, self.asset_class, self._path.venue, tradable=True, fractionable=True, shortable=False,
-                increment_shares=_INCREMENT_SHARES, spread_frac=self._spread_frac,
+                increment_shares=_INCREMENT_SHARES, spread_frac=self.spread_frac,
             )
             for symbol in self.panel.symbols
         )  # fmt: skip
@@ -248,7 +248,7 @@ class BarMarket:
             panel.through(last), self._hours,
             splits={symbol: {day: ratio for day, ratio in found.items() if day <= last}
                     for symbol, found in self.split_ratios.items()},
-            spread_frac=self._spread_frac if spread_frac is None else spread_frac,
+            spread_frac=self.spread_frac if spread_frac is None else spread_frac,
             volatility_closes={day: close for day, close in self._volatility_closes.items() if day <= last},
             label=self.label, asset_class=self.asset_class, account_hours=self._account_hours,
         )  # fmt: skip
