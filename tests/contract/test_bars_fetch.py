@@ -161,6 +161,35 @@ def test_without_a_key_it_says_which_variables_to_set(folder: Path) -> None:
     assert "ALPACA_KEY_ID and ALPACA_SECRET_KEY are not set" in done.output
 
 
+@pytest.mark.parametrize("status_code", [400, 422])
+def test_a_symbol_that_the_feed_refuses_is_named_and_does_not_hold_up_the_others(
+    running_venue: ScriptedVenue, folder: Path, status_code: int
+) -> None:
+    no, one = refused(status_code, "invalid symbol: ZZBAD"), bar(utc(FRI, "05:00").isoformat(), 9.0)
+    running_venue.will_answer(no, ok(bars({"ACME": [one]})), NO_SPLITS, no, ok(bars({"THIN": [one]})), NO_SPLITS)
+    status, said = fetching(running_venue.url, folder)("ACME", "ZZBAD", "THIN")
+    assert (status, "2 fetched" in said, "1 not to be had" in said) == (1, True, True), said
+    assert f"closebell: ZZBAD: GET /stocks/bars: HTTP {status_code}: invalid symbol: ZZBAD" in said
+    assert "goes on" not in said
+    assert read_bar_folder(folder).symbols == ("ACME", "THIN")
+    assert [one.query["symbols"] for one in running_venue.requests if one.path.endswith("/bars")] == [
+        "ACME,ZZBAD,THIN", "ACME", "ZZBAD", "THIN",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "what_to_do"), [
+    ("forbidden.", "the key is refused, or not entitled to this: check it, and what its plan includes"),
+    ("subscription does not permit querying recent SIP data", 'ask for feed "iex"'),
+])
+def test_a_key_that_may_not_read_the_feed_is_not_told_to_try_again(
+    running_venue: ScriptedVenue, folder: Path, message: str, what_to_do: str
+) -> None:
+    running_venue.will_answer(refused(403, message))
+    status, said = fetching(running_venue.url, folder)("ACME", "THIN")
+    assert (status, what_to_do in said, "goes on" in said) == (1, True, False), said
+    assert len(running_venue.requests) == 1
+
+
 def test_a_refused_key_is_said_and_never_shown(exchange: ExchangeSite, folder: Path) -> None:
     status, said = fetching(exchange.url, folder, secret="canary-wrong-secret")("ACME")
     assert (status, "check the broker key" in said) == (1, True)

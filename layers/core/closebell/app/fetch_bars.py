@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 import numpy as np
 
 from closebell.analysis.validation import unadjusted_splits
-from closebell.model.errors import BrokerUnavailable, ConfigurationError, DataError, RateLimited
+from closebell.model.errors import BrokerUnavailable, ConfigurationError, DataError, RateLimited, RequestRefused
 from closebell.model.instruments import Market
 from closebell.model.panel import FIELDS, BarPanel
 from closebell.ports.market_data import BarFiles, Calendar, MarketData
@@ -104,6 +104,16 @@ class FetchBars:
         return not is_there
 
     def _fetch_batch(self, symbols: tuple[str, ...], market: Market, first: date, until: date, fetched: FetchedBars) -> None:
+        try:
+            self._fetch_together(symbols, market, first, until, fetched)
+        except RequestRefused as error:
+            if len(symbols) == 1:
+                fetched.refused[symbols[0]] = str(error)
+                return
+            for symbol in symbols:  # the feed refuses all for one that it does not know
+                self._fetch_batch((symbol,), market, first, until, fetched)
+
+    def _fetch_together(self, symbols: tuple[str, ...], market: Market, first: date, until: date, fetched: FetchedBars) -> None:
         panel = self.data.daily_bars(symbols, market, first, until)
         splits = self._splits(symbols, first, until, fetched)
         sessions = np.array([hours.session for hours in self.calendar.sessions(market, first, until)], dtype="datetime64[D]")

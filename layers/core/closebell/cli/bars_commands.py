@@ -11,7 +11,14 @@ from closebell.adapters.bar_store import BarFormat
 from closebell.adapters.system_clock import SystemClock
 from closebell.app.fetch_bars import FetchedBars
 from closebell.cli.application import app, end_interrupted, fail, progress_bar, telling_of
-from closebell.model.errors import BrokerKeyRefused, BrokerUnavailable, ClosebellError, RateLimited, StoreUnavailable
+from closebell.model.errors import (
+    AccessRefused,
+    BrokerKeyRefused,
+    BrokerUnavailable,
+    ClosebellError,
+    RateLimited,
+    StoreUnavailable,
+)
 
 LATE_STARTS_SHOWN_MAX = 5
 LATE_DAYS = 7
@@ -62,8 +69,8 @@ def fetch(
 
 
 def _with_what_to_do(error: ClosebellError, done_count: int, total_count: int) -> ClosebellError:
-    """An error that stopped the fetching midway, and how to go on."""
-    if isinstance(error, BrokerKeyRefused) or not isinstance(error, (BrokerUnavailable, StoreUnavailable)):
+    """An error that stopped the fetching midway, and how to go on; a key that is refused will be refused again."""
+    if isinstance(error, (BrokerKeyRefused, AccessRefused)) or not isinstance(error, (BrokerUnavailable, StoreUnavailable)):
         return error
     when = f" after {error.reset_at:%H:%M:%S} UTC" if isinstance(error, RateLimited) and error.reset_at else ""
     return type(error)(f"{error}\n{done_count} of {total_count} symbols are done; the same command{when} goes on with the others")
