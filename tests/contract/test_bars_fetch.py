@@ -16,7 +16,7 @@ from closebell.app import fetch_bars
 from closebell.model.instruments import Market
 from tests.contract.conftest import KEY_ID, SECRET_KEY, ExchangeSite, OpenExchange
 from tests.contract.scripted_venue import CannedReply, ScriptedVenue, ok, refused, scripted_venue
-from tests.contract.tiny_market import DAYS, FRI, NEXT_FRI, NEXT_THU, SPLIT_DAY, THU, WED, ny, utc
+from tests.contract.tiny_market import DAYS, FRI, MON, NEXT_FRI, NEXT_THU, SPLIT_DAY, THU, WED, ny, utc
 from tests.contract.venue_payloads import bar, bars
 
 Fetch = Callable[..., tuple[int, str]]
@@ -118,6 +118,33 @@ def test_what_is_there_is_not_asked_for_again_unless_refreshed_or_for_other_date
     exchange.control("DELETE", "/faults")
     assert "1 fetched" in fetch("ACME", since=WED)[1]
     assert read_bar_folder(folder).sessions[0].astype(object) == WED
+
+
+def test_fetched_for_other_dates_a_file_keeps_those_it_had(fetch: Fetch, folder: Path, exchange: ExchangeSite) -> None:
+    spans = [(THU, MON, DAYS[1:4]), (MON, NEXT_THU, DAYS[1:7]), (WED, FRI, DAYS[:7])]
+    for refresh in ([], ["--refresh"]):
+        for first, last, expected in spans:
+            status, said = fetch("ACME", "--to", f"{last}", *refresh, since=first)
+            assert (status, "1 fetched" in said) == (0, True), said
+            assert read_bar_folder(folder).sessions.astype(object).tolist() == list(DAYS[:7] if refresh else expected)
+
+
+def test_a_symbol_that_is_there_for_other_dates_does_not_widen_the_rest(fetch: Fetch, folder: Path) -> None:
+    fetch("ACME", since=WED)
+    assert "1 fetched" in fetch("THIN", "ACME", since=FRI)[1]
+    assert (folder / "THIN.csv").read_text().splitlines()[1].startswith(f"{FRI}")
+
+
+def test_another_feed_is_refused_by_name_and_fetched_when_asked(fetch: Fetch, folder: Path) -> None:
+    fetch("ACME", "BTC/USD")
+    before = (folder / "ACME.csv").read_bytes()
+    status, said = fetch("ACME", "THIN", "BTC/USD", "--feed", "iex")
+    assert (status, "1 there already, 2 not to be had" in said) == (1, True), said
+    assert "closebell: THIN: " in said
+    assert "ACME.csv has bars of the feed sip" in said
+    assert (folder / "ACME.csv").read_bytes() == before
+    assert fetch("ACME", "--feed", "iex", "--refresh")[0] == 0
+    assert fetch("ACME", "THIN", "--feed", "iex")[0] == 0
 
 
 def test_a_session_that_is_not_over_is_not_fetched_and_is_fetched_the_next_evening(

@@ -38,11 +38,14 @@ def fetch(
     ] = None,
     bar_format: Annotated[BarFormat, typer.Option("--format", help="How the files are written.")] = BarFormat.CSV,
     feed: Annotated[Literal["sip", "iex"], typer.Option(help="sip is every exchange, iex one of them.")] = "sip",
-    refresh: Annotated[bool, typer.Option("--refresh", help="Fetch again what is there.")] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Fetch again what is there, for its dates and these; replaces files of your own.")
+    ] = False,
 ) -> None:
     """Fetch daily bars from Alpaca, adjusted for splits and dividends as of today, into one file a symbol.
 
-    The key is read from ALPACA_KEY_ID and ALPACA_SECRET_KEY. What is there is not fetched again.
+    The key is read from ALPACA_KEY_ID and ALPACA_SECRET_KEY. What is there is not fetched again. A file that is there for
+    other dates is fetched whole for both, and never becomes shorter.
     """
     from closebell.wiring.bar_fetch import bar_fetch  # the other commands need not load the feed
 

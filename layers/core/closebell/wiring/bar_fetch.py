@@ -12,6 +12,6 @@ from closebell.settings import read_data_key
 def bar_fetch(folder: Path, bar_format: BarFormat, feed: str) -> FetchBars:
     """Fetches into a folder. Raises ConfigurationError (no key, or a folder that cannot be used), DataError (its receipts)."""
     key = read_data_key()
-    store = BarStore(folder, bar_format)
+    store = BarStore(folder, bar_format, feed)
     data = AlpacaMarketData(key.alpaca_key_id, key.alpaca_secret_key.get_secret_value(), key.alpaca_data_url, feed=feed)
     return FetchBars(data, ExchangeCalendar(), store)
