@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from closebell import cli
 from closebell.adapters.bar_files import read_bar_folder
+from closebell.adapters.bar_store import alone_in
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.app import fetch_bars
 from closebell.model.instruments import Market
@@ -311,11 +312,25 @@ def test_an_owners_file_is_replaced_only_when_asked(fetch: Fetch, folder: Path) 
     assert len(read_bar_folder(folder).sessions) == len(DAYS)
 
 
-def test_a_disk_that_cannot_be_written_to_is_said(fetch: Fetch, folder: Path) -> None:
-    folder.symlink_to(folder.parent / "file" / "deeper")
-    (folder.parent / "file").write_text("no folder")
-    status, said = fetch("ACME")
-    assert (status, "could not be written" in said, "0 of 1 symbols are done" in said) == (1, True, True), said
+def test_a_disk_that_cannot_be_written_to_is_said(fetch: Fetch, folder: Path, exchange: ExchangeSite) -> None:
+    (folder / ".THIN.csv.part").mkdir(parents=True)
+    status, said = fetch("ACME", "THIN")
+    assert (status, "THIN.csv could not be written" in said, "0 of 2 symbols are done" in said) == (1, True, True), said
+    assert names_in(folder) == [".THIN.csv.part", "ACME.csv", "fetched.json"]
+    folder = folder.parent / "file" / "deeper"
+    folder.parent.write_text("no folder")
+    status, said = fetching(exchange.url, folder)("ACME")
+    assert (status, f"the folder {folder} cannot be used: Not a directory" in said) == (1, True), said
+
+
+def test_two_fetches_do_not_write_to_one_folder_at_once(fetch: Fetch, folder: Path, exchange: ExchangeSite) -> None:
+    fetch("ACME")
+    with alone_in(folder):
+        status, said = fetch("THIN")
+        assert fetching(exchange.url, folder.parent / "elsewhere")("THIN")[0] == 0
+    assert (status, f"another `closebell bars fetch` is writing to {folder}: wait for it" in said) == (1, True), said
+    assert fetch("THIN")[0] == 0
+    assert "2 there already" in fetch("ACME", "THIN")[1]
 
 
 def test_a_venue_that_hangs_up_is_no_traceback(running_venue: ScriptedVenue, folder: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from closebell.adapters import bar_store
 from closebell.adapters.bar_files import read_bar_folder
-from closebell.adapters.bar_store import RECEIPTS_FILE, BarFormat, BarStore
+from closebell.adapters.bar_store import RECEIPTS_FILE, BarFormat, BarStore, alone_in
 from closebell.model.errors import ConfigurationError, DataError, StoreUnavailable
 from closebell.model.panel import BarPanel
 
@@ -221,8 +221,8 @@ def test_bars_that_a_reader_would_refuse_are_not_written(tmp_path: Path) -> None
 
 def test_a_folder_that_fetched_bars_cannot_go_into_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match="is no folder"):
-        BarStore(tmp_path / "file", BarFormat.CSV)
+    with pytest.raises(ConfigurationError, match="file is no folder: name another one"), alone_in(tmp_path / "file"):
+        pass
     (tmp_path / "splits.csv").write_text("symbol,ex_date,ratio\n")
     with pytest.raises(ConfigurationError, match=r"has a splits\.csv, which is for bars as traded"):
         BarStore(tmp_path, BarFormat.CSV)

@@ -1,9 +1,10 @@
 """A folder that fetched bars are written to: one file a symbol, each whole or not there, and a receipt of what was fetched."""
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
@@ -44,13 +45,51 @@ class FileReceipt(BaseModel, frozen=True):
 _RECEIPTS = TypeAdapter(dict[str, FileReceipt])
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Make the folder, and keep every other fetch out of it until the block or the process ends, however it ends.
+
+    Raises
+    ------
+    ConfigurationError
+        It is no folder, or another fetch is writing to it.
+    StoreUnavailable
+        It cannot be made or opened.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = os.open(folder, os.O_RDONLY)
+    except FileExistsError as error:
+        raise ConfigurationError(f"{folder} is no folder: name another one") from error
+    except OSError as error:
+        raise StoreUnavailable(f"the folder {folder} cannot be used: {error.strerror or error}") from error
+    try:
+        _lock(folder, opened)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _lock(folder: Path, opened: int) -> None:
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigurationError(
+            f"another `closebell bars fetch` is writing to {folder}: wait for it, or name another folder"
+        ) from error
+    except OSError:
+        pass  # some disks of a network lock files only: there nobody is kept out, which is no reason to fetch nothing
+
+
 class BarStore:
     """Implements `ports.market_data.BarFiles`. What it did not write, or was changed since, is never replaced unasked.
+
+    The receipts are read once: be `alone_in` the folder before.
 
     Parameters
     ----------
     folder
-        Made when the first file is written. What a killed run has left of a file half written is removed.
+        Made, if it is not there, with the first file. What a killed run has left of a file half written is removed.
     feed
         What the bars of shares come from. The volumes of two feeds do not compare: a folder has one, unless asked otherwise.
 
@@ -63,8 +102,6 @@ class BarStore:
     """
 
     def __init__(self, folder: Path, bar_format: BarFormat, feed: str = "sip") -> None:
-        if folder.exists() and not folder.is_dir():
-            raise ConfigurationError(f"{folder} is no folder: name another one")
         if (folder / SPLITS_FILE).exists():
             raise ConfigurationError(
                 f"{folder} has a {SPLITS_FILE}, which is for bars as traded, and fetched bars are adjusted: name another folder"

@@ -57,8 +57,8 @@ def fetch(
         shown(done_count, total_count)
 
     try:
-        with progress_bar("fetching", "symbols") as shown:
-            fetched = bar_fetch(out, bar_format, feed).fetch(
+        with progress_bar("fetching", "symbols") as shown, bar_fetch(out, bar_format, feed) as missing:
+            fetched = missing.fetch(
                 symbols, since.date(), until.date() if until else None, SystemClock().now(), replaces=refresh, progress=follow
             )
     except ClosebellError as error:
