@@ -23,6 +23,7 @@ from closebell.adapters.alpaca_http import Credentials, Timeouts
 from closebell.adapters.alpaca_news import AlpacaNews
 from closebell.model.broker import OrderClass, OrderRequest, OrderType, Side, TimeInForce
 from closebell.model.errors import (
+    AccessRefused,
     BrokerKeyRefused,
     BrokerUnavailable,
     ClosebellError,
@@ -35,6 +36,7 @@ from closebell.model.errors import (
     OrderRejected,
     OutcomeUnknown,
     RateLimited,
+    RequestRefused,
     WashTrade,
 )
 from closebell.model.instruments import Market
@@ -289,6 +291,23 @@ def test_recent_sip_data_without_the_plan_is_no_key_problem(venue: ScriptedVenue
     with pytest.raises(BrokerUnavailable, match="iex") as raised:
         data.daily_bars(["AAPL"], Market.US_EQUITY, date(2018, 10, 1), date(2018, 10, 2))
     assert not isinstance(raised.value, BrokerKeyRefused)
+
+
+@pytest.mark.parametrize(("reply", "kind"), [
+    (refused(400, "invalid symbol: ZZ"), RequestRefused), (refused(422, "invalid limit", 42210000), RequestRefused),
+    (refused(403, "forbidden."), AccessRefused), (CannedReply(403, "<html>Forbidden</html>"), AccessRefused),
+    (refused(422, "your subscription does not permit querying data from the past 15 minutes"), AccessRefused),
+    (refused(401, "unauthorized."), BrokerKeyRefused), (refused(404, "not found"), BrokerUnavailable),
+    (refused(500, "internal server error"), BrokerUnavailable),
+])
+def test_a_read_that_is_refused_says_whether_the_request_or_the_key_is_at_fault(
+    venue: ScriptedVenue, reply: CannedReply, kind: type[BrokerUnavailable]
+) -> None:
+    venue.will_answer(reply)
+    data = AlpacaMarketData(KEY_ID, SECRET_KEY, venue.url, timeouts=TIMEOUTS)
+    with pytest.raises(kind) as raised:
+        data.daily_bars(["ZZ"], Market.US_EQUITY, date(2018, 10, 1), date(2018, 10, 2))
+    assert type(raised.value) is kind
 
 
 @pytest.mark.parametrize("reply", [*NO_ANSWER.values(), refused(401, "unauthorized."), refused(429, "slow", 42910000)], ids=str)

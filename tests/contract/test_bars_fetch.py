@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 
 from closebell import cli
 from closebell.adapters.bar_files import read_bar_folder
+from closebell.adapters.bar_store import alone_in
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.app import fetch_bars
 from closebell.model.instruments import Market
 from tests.contract.conftest import KEY_ID, SECRET_KEY, ExchangeSite, OpenExchange
 from tests.contract.scripted_venue import CannedReply, ScriptedVenue, ok, refused, scripted_venue
-from tests.contract.tiny_market import DAYS, FRI, NEXT_FRI, NEXT_THU, SPLIT_DAY, THU, WED, ny, utc
+from tests.contract.tiny_market import DAYS, FRI, MON, NEXT_FRI, NEXT_THU, SPLIT_DAY, THU, WED, ny, utc
 from tests.contract.venue_payloads import bar, bars
 
 Fetch = Callable[..., tuple[int, str]]
@@ -120,6 +121,33 @@ def test_what_is_there_is_not_asked_for_again_unless_refreshed_or_for_other_date
     assert read_bar_folder(folder).sessions[0].astype(object) == WED
 
 
+def test_fetched_for_other_dates_a_file_keeps_those_it_had(fetch: Fetch, folder: Path, exchange: ExchangeSite) -> None:
+    spans = [(THU, MON, DAYS[1:4]), (MON, NEXT_THU, DAYS[1:7]), (WED, FRI, DAYS[:7])]
+    for refresh in ([], ["--refresh"]):
+        for first, last, expected in spans:
+            status, said = fetch("ACME", "--to", f"{last}", *refresh, since=first)
+            assert (status, "1 fetched" in said) == (0, True), said
+            assert read_bar_folder(folder).sessions.astype(object).tolist() == list(DAYS[:7] if refresh else expected)
+
+
+def test_a_symbol_that_is_there_for_other_dates_does_not_widen_the_rest(fetch: Fetch, folder: Path) -> None:
+    fetch("ACME", since=WED)
+    assert "1 fetched" in fetch("THIN", "ACME", since=FRI)[1]
+    assert (folder / "THIN.csv").read_text().splitlines()[1].startswith(f"{FRI}")
+
+
+def test_another_feed_is_refused_by_name_and_fetched_when_asked(fetch: Fetch, folder: Path) -> None:
+    fetch("ACME", "BTC/USD")
+    before = (folder / "ACME.csv").read_bytes()
+    status, said = fetch("ACME", "THIN", "BTC/USD", "--feed", "iex")
+    assert (status, "1 there already, 2 not to be had" in said) == (1, True), said
+    assert "closebell: THIN: " in said
+    assert "ACME.csv has bars of the feed sip" in said
+    assert (folder / "ACME.csv").read_bytes() == before
+    assert fetch("ACME", "--feed", "iex", "--refresh")[0] == 0
+    assert fetch("ACME", "THIN", "--feed", "iex")[0] == 0
+
+
 def test_a_session_that_is_not_over_is_not_fetched_and_is_fetched_the_next_evening(
     open_exchange: OpenExchange, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +187,35 @@ def test_without_a_key_it_says_which_variables_to_set(folder: Path) -> None:
     done = CliRunner().invoke(cli.app, ["bars", "fetch", "ACME", "--from", "2024-03-06", "--out", f"{folder}"], env=environment)
     assert done.exit_code == 1
     assert "ALPACA_KEY_ID and ALPACA_SECRET_KEY are not set" in done.output
+
+
+@pytest.mark.parametrize("status_code", [400, 422])
+def test_a_symbol_that_the_feed_refuses_is_named_and_does_not_hold_up_the_others(
+    running_venue: ScriptedVenue, folder: Path, status_code: int
+) -> None:
+    no, one = refused(status_code, "invalid symbol: ZZBAD"), bar(utc(FRI, "05:00").isoformat(), 9.0)
+    running_venue.will_answer(no, ok(bars({"ACME": [one]})), NO_SPLITS, no, ok(bars({"THIN": [one]})), NO_SPLITS)
+    status, said = fetching(running_venue.url, folder)("ACME", "ZZBAD", "THIN")
+    assert (status, "2 fetched" in said, "1 not to be had" in said) == (1, True, True), said
+    assert f"closebell: ZZBAD: GET /stocks/bars: HTTP {status_code}: invalid symbol: ZZBAD" in said
+    assert "goes on" not in said
+    assert read_bar_folder(folder).symbols == ("ACME", "THIN")
+    assert [one.query["symbols"] for one in running_venue.requests if one.path.endswith("/bars")] == [
+        "ACME,ZZBAD,THIN", "ACME", "ZZBAD", "THIN",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "what_to_do"), [
+    ("forbidden.", "the key is refused, or not entitled to this: check it, and what its plan includes"),
+    ("subscription does not permit querying recent SIP data", 'ask for feed "iex"'),
+])
+def test_a_key_that_may_not_read_the_feed_is_not_told_to_try_again(
+    running_venue: ScriptedVenue, folder: Path, message: str, what_to_do: str
+) -> None:
+    running_venue.will_answer(refused(403, message))
+    status, said = fetching(running_venue.url, folder)("ACME", "THIN")
+    assert (status, what_to_do in said, "goes on" in said) == (1, True, False), said
+    assert len(running_venue.requests) == 1
 
 
 def test_a_refused_key_is_said_and_never_shown(exchange: ExchangeSite, folder: Path) -> None:
@@ -255,11 +312,25 @@ def test_an_owners_file_is_replaced_only_when_asked(fetch: Fetch, folder: Path) 
     assert len(read_bar_folder(folder).sessions) == len(DAYS)
 
 
-def test_a_disk_that_cannot_be_written_to_is_said(fetch: Fetch, folder: Path) -> None:
-    folder.symlink_to(folder.parent / "file" / "deeper")
-    (folder.parent / "file").write_text("no folder")
-    status, said = fetch("ACME")
-    assert (status, "could not be written" in said, "0 of 1 symbols are done" in said) == (1, True, True), said
+def test_a_disk_that_cannot_be_written_to_is_said(fetch: Fetch, folder: Path, exchange: ExchangeSite) -> None:
+    (folder / ".THIN.csv.part").mkdir(parents=True)
+    status, said = fetch("ACME", "THIN")
+    assert (status, "THIN.csv could not be written" in said, "0 of 2 symbols are done" in said) == (1, True, True), said
+    assert names_in(folder) == [".THIN.csv.part", "ACME.csv", "fetched.json"]
+    folder = folder.parent / "file" / "deeper"
+    folder.parent.write_text("no folder")
+    status, said = fetching(exchange.url, folder)("ACME")
+    assert (status, f"the folder {folder} cannot be used: Not a directory" in said) == (1, True), said
+
+
+def test_two_fetches_do_not_write_to_one_folder_at_once(fetch: Fetch, folder: Path, exchange: ExchangeSite) -> None:
+    fetch("ACME")
+    with alone_in(folder):
+        status, said = fetch("THIN")
+        assert fetching(exchange.url, folder.parent / "elsewhere")("THIN")[0] == 0
+    assert (status, f"another `closebell bars fetch` is writing to {folder}: wait for it" in said) == (1, True), said
+    assert fetch("THIN")[0] == 0
+    assert "2 there already" in fetch("ACME", "THIN")[1]
 
 
 def test_a_venue_that_hangs_up_is_no_traceback(running_venue: ScriptedVenue, folder: Path) -> None:

@@ -14,6 +14,7 @@ from alpaca.common.exceptions import APIError, RetryException
 from urllib3.exceptions import HTTPError
 
 from closebell.model.errors import (
+    AccessRefused,
     BrokerKeyRefused,
     BrokerUnavailable,
     ClosebellError,
@@ -23,11 +24,13 @@ from closebell.model.errors import (
     OrderRejected,
     OutcomeUnknown,
     RateLimited,
+    RequestRefused,
     WashTrade,
 )
 
 DUPLICATE_ID_CODE = 40010001
 NOT_A_REFUSAL = frozenset({401, 408, 429})
+ASKED_WRONGLY = frozenset({400, 422})
 CASH_CURRENCIES = ("USD", "USDT", "USDC")
 MESSAGE_CHARS_MAX = 300
 
@@ -91,7 +94,11 @@ def read_error(failure: Failure, call: str) -> BrokerUnavailable:
     if _is_about_the_key(failure):
         return BrokerKeyRefused(f"{said}; check the broker key, and that it belongs to this paper or live account")
     if "subscription" in failure.message:
-        return BrokerUnavailable(f'{said}; the data plan does not include this feed, ask for feed "iex"')
+        return AccessRefused(f'{said}; the data plan does not include this feed, ask for feed "iex"')
+    if failure.status == 403:
+        return AccessRefused(f"{said}; the key is refused, or not entitled to this: check it, and what its plan includes")
+    if failure.status in ASKED_WRONGLY:
+        return RequestRefused(said)
     return BrokerUnavailable(said)
 
 

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 import numpy as np
 
 from closebell.analysis.validation import unadjusted_splits
-from closebell.model.errors import BrokerUnavailable, ConfigurationError, DataError, RateLimited
+from closebell.model.errors import BrokerUnavailable, ConfigurationError, DataError, RateLimited, RequestRefused
 from closebell.model.instruments import Market
 from closebell.model.panel import FIELDS, BarPanel
 from closebell.ports.market_data import BarFiles, Calendar, MarketData
@@ -56,10 +56,12 @@ class FetchBars:
     ) -> FetchedBars:
         """The bars of `first`..`last`; no bar of a session that is not over, and up to the newest one that is without `last`.
 
+        A file that is there for other dates is fetched again for both, so that it never becomes shorter.
+
         Parameters
         ----------
         replaces
-            Fetch also what is there.
+            Fetch also what is there, and what the owner put or changed there.
 
         Raises
         ------
@@ -75,11 +77,12 @@ class FetchBars:
             if not listed:
                 continue
             until = self._until(market, first, last, now)
-            missing = [symbol for symbol in listed if replaces or self._is_missing(symbol, first, until, fetched)]
+            missing = self._missing(listed, first, until, fetched, replaces=replaces)
             progress(fetched.done_count, len(wanted))
-            for start in range(0, len(missing), SYMBOLS_A_BATCH):
-                self._fetch_batch(tuple(missing[start : start + SYMBOLS_A_BATCH]), market, first, until, fetched)
-                progress(fetched.done_count, len(wanted))
+            for dates, lacking in missing.items():
+                for start in range(0, len(lacking), SYMBOLS_A_BATCH):
+                    self._fetch_batch(tuple(lacking[start : start + SYMBOLS_A_BATCH]), market, *dates, fetched)
+                    progress(fetched.done_count, len(wanted))
         return fetched
 
     def _until(self, market: Market, first: date, last: date | None, now: datetime) -> date:
@@ -93,17 +96,34 @@ class FetchBars:
             raise ConfigurationError(f"nothing to fetch: {first} is after {until}, which is --to or the last finished session")
         return until
 
-    def _is_missing(self, symbol: str, first: date, until: date, fetched: FetchedBars) -> bool:
-        try:
-            is_there = self.files.has(symbol, first, until)
-        except DataError as error:
-            fetched.refused[symbol] = str(error)
-            return False
-        if is_there:
-            fetched.kept.append(symbol)
-        return not is_there
+    def _missing(
+        self, symbols: Sequence[str], first: date, until: date, fetched: FetchedBars, *, replaces: bool
+    ) -> dict[tuple[date, date], list[str]]:
+        """Symbols by the dates to fetch. What a file has of other dates is among them: its bars are adjusted as of one day."""
+        missing: dict[tuple[date, date], list[str]] = {}
+        for symbol in symbols:
+            try:
+                dates = self.files.dates_to_fetch(symbol, first, until, replaces=replaces)
+            except DataError as error:
+                fetched.refused[symbol] = str(error)
+                continue
+            if dates is None:
+                fetched.kept.append(symbol)
+            else:
+                missing.setdefault(dates, []).append(symbol)
+        return missing
 
     def _fetch_batch(self, symbols: tuple[str, ...], market: Market, first: date, until: date, fetched: FetchedBars) -> None:
+        try:
+            self._fetch_together(symbols, market, first, until, fetched)
+        except RequestRefused as error:
+            if len(symbols) == 1:
+                fetched.refused[symbols[0]] = str(error)
+                return
+            for symbol in symbols:  # the feed refuses all for one that it does not know
+                self._fetch_batch((symbol,), market, first, until, fetched)
+
+    def _fetch_together(self, symbols: tuple[str, ...], market: Market, first: date, until: date, fetched: FetchedBars) -> None:
         panel = self.data.daily_bars(symbols, market, first, until)
         splits = self._splits(symbols, first, until, fetched)
         sessions = np.array([hours.session for hours in self.calendar.sessions(market, first, until)], dtype="datetime64[D]")

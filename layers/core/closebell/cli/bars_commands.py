@@ -11,7 +11,14 @@ from closebell.adapters.bar_store import BarFormat
 from closebell.adapters.system_clock import SystemClock
 from closebell.app.fetch_bars import FetchedBars
 from closebell.cli.application import app, end_interrupted, fail, progress_bar, telling_of
-from closebell.model.errors import BrokerKeyRefused, BrokerUnavailable, ClosebellError, RateLimited, StoreUnavailable
+from closebell.model.errors import (
+    AccessRefused,
+    BrokerKeyRefused,
+    BrokerUnavailable,
+    ClosebellError,
+    RateLimited,
+    StoreUnavailable,
+)
 
 LATE_STARTS_SHOWN_MAX = 5
 LATE_DAYS = 7
@@ -31,11 +38,14 @@ def fetch(
     ] = None,
     bar_format: Annotated[BarFormat, typer.Option("--format", help="How the files are written.")] = BarFormat.CSV,
     feed: Annotated[Literal["sip", "iex"], typer.Option(help="sip is every exchange, iex one of them.")] = "sip",
-    refresh: Annotated[bool, typer.Option("--refresh", help="Fetch again what is there.")] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Fetch again what is there, for its dates and these; replaces files of your own.")
+    ] = False,
 ) -> None:
     """Fetch daily bars from Alpaca, adjusted for splits and dividends as of today, into one file a symbol.
 
-    The key is read from ALPACA_KEY_ID and ALPACA_SECRET_KEY. What is there is not fetched again.
+    The key is read from ALPACA_KEY_ID and ALPACA_SECRET_KEY. What is there is not fetched again. A file that is there for
+    other dates is fetched whole for both, and never becomes shorter.
     """
     from closebell.wiring.bar_fetch import bar_fetch  # the other commands need not load the feed
 
@@ -47,8 +57,8 @@ def fetch(
         shown(done_count, total_count)
 
     try:
-        with progress_bar("fetching", "symbols") as shown:
-            fetched = bar_fetch(out, bar_format, feed).fetch(
+        with progress_bar("fetching", "symbols") as shown, bar_fetch(out, bar_format, feed) as missing:
+            fetched = missing.fetch(
                 symbols, since.date(), until.date() if until else None, SystemClock().now(), replaces=refresh, progress=follow
             )
     except ClosebellError as error:
@@ -62,8 +72,8 @@ def fetch(
 
 
 def _with_what_to_do(error: ClosebellError, done_count: int, total_count: int) -> ClosebellError:
-    """An error that stopped the fetching midway, and how to go on."""
-    if isinstance(error, BrokerKeyRefused) or not isinstance(error, (BrokerUnavailable, StoreUnavailable)):
+    """An error that stopped the fetching midway, and how to go on; a key that is refused will be refused again."""
+    if isinstance(error, (BrokerKeyRefused, AccessRefused)) or not isinstance(error, (BrokerUnavailable, StoreUnavailable)):
         return error
     when = f" after {error.reset_at:%H:%M:%S} UTC" if isinstance(error, RateLimited) and error.reset_at else ""
     return type(error)(f"{error}\n{done_count} of {total_count} symbols are done; the same command{when} goes on with the others")

@@ -12,6 +12,8 @@ ClosebellError
 ├── DuplicateOrderId           the broker knows this id already: look it up and adopt it
 ├── BrokerUnavailable          a read failed: nothing changes, try again next cycle
 │   ├── RateLimited            the same, after `reset_at`
+│   ├── RequestRefused         what was asked for is wrong, a symbol in it perhaps: ask for less
+│   ├── AccessRefused          the key or its plan does not include what was asked for
 │   └── BrokerKeyRefused       401 or 403 on the key: halt
 ├── OutcomeUnknown             a write may or may not have happened: look up, re-send the same id only
 ├── StoreUnavailable           a table, bucket or topic could not be reached, or is missing
@@ -84,6 +86,14 @@ class RateLimited(BrokerUnavailable):
     def __init__(self, message: str, reset_at: datetime | None = None) -> None:
         super().__init__(message)
         self.reset_at = reset_at
+
+
+class RequestRefused(BrokerUnavailable):
+    """HTTP 400 or 422 on a read: the same request will never be answered, perhaps for one symbol of many."""
+
+
+class AccessRefused(BrokerUnavailable):
+    """HTTP 403 on a read, or the plan is named as the reason: another key or feed may be answered."""
 
 
 class BrokerKeyRefused(BrokerUnavailable):

@@ -25,8 +25,12 @@ class MarketData(Protocol):
 class BarFiles(Protocol):
     """Files of daily bars for backtests, one a symbol."""
 
-    def has(self, symbol: str, first: date, last: date) -> bool:
-        """Whether the file is there, whole and for these dates. Raises DataError (the owner's own file), StoreUnavailable."""
+    def dates_to_fetch(self, symbol: str, first: date, last: date, *, replaces: bool) -> tuple[date, date] | None:
+        """First and last date to fetch so that the file has `first`..`last` and all that it had; None when it has them.
+
+        With `replaces` it is never None, and the owner's own file is no error. Raises DataError (the owner's own file, or bars
+        that cannot stand beside what is there), StoreUnavailable.
+        """
 
     def keep(self, first: date, last: date, bars: BarPanel) -> None:
         """Write one symbol's bars of `first`..`last`, whole or not at all. Raises DataError (wrong bars), StoreUnavailable."""

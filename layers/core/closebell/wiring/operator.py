@@ -29,12 +29,10 @@ class OperatorDesk(NamedTuple):
 
 def operator_desk(stack: str) -> OperatorDesk:
     """The desk of a deployed stack. Raises ConfigurationError when there is none."""
-    outputs = stack_outputs(stack)
-    tables = {"journal": outputs["JournalTableName"], "book": outputs["BookTableName"], "control": outputs["ControlTableName"]}
-    journal = DynamoJournal(
-        {"journal": tables["journal"], "book": tables["book"], "control": tables["control"]}, aws_clients.dynamodb()
-    )
-    return OperatorDesk(journal, S3Archive(outputs["ArchiveBucketName"], aws_clients.s3()), SystemClock())
+    names = ("JournalTableName", "BookTableName", "ControlTableName", "ArchiveBucketName")
+    journal, book, control, archive = _outputs(stack, *names)
+    records = DynamoJournal({"journal": journal, "book": book, "control": control}, aws_clients.dynamodb())
+    return OperatorDesk(records, S3Archive(archive, aws_clients.s3()), SystemClock())
 
 
 def operator_sweep(stack: str) -> SweepMachine:
@@ -49,9 +47,10 @@ def operator_broker(stack: str) -> Broker:
     """The account that a deployed stack trades. Raises ConfigurationError, also when the caller may not read the trading key."""
     from closebell.adapters.alpaca_broker import AlpacaBroker  # loads longer than most commands take, of which one needs it
 
-    outputs = stack_outputs(stack)
-    key = read_broker_key(outputs["TradingKeyParameterName"], aws_clients.ssm())
-    environment, origins = outputs["EnvironmentName"], (outputs["TradingOrigin"], outputs["DataOrigin"])
+    parameter, environment, *origins = _outputs(
+        stack, "TradingKeyParameterName", "EnvironmentName", "TradingOrigin", "DataOrigin"
+    )
+    key = read_broker_key(parameter, aws_clients.ssm())
     trading_url, data_url = ("" if origin == ALPACAS_OWN else origin for origin in origins)
     return AlpacaBroker(
         key.key_id,
@@ -60,3 +59,17 @@ def operator_broker(stack: str) -> Broker:
         data_url or ALPACA_DATA_URL,
         paper=environment != "live",
     )
+
+
+def _outputs(stack: str, *names: str) -> list[str]:
+    """The values of a stack's outputs, in the order asked for. Raises ConfigurationError, also when it lacks one.
+
+    Somebody else's stack has other outputs, and one that is still being made has none.
+    """
+    outputs = stack_outputs(stack)
+    missing = [name for name in names if name not in outputs]
+    if missing:
+        raise ConfigurationError(
+            f"the stack {stack!r} has no output {', '.join(missing)}: is it closebell's, and is its deployment finished?"
+        )
+    return [outputs[name] for name in names]
