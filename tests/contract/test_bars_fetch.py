@@ -315,7 +315,7 @@ def test_an_owners_file_is_replaced_only_when_asked(fetch: Fetch, folder: Path) 
 def test_a_disk_that_cannot_be_written_to_is_said(fetch: Fetch, folder: Path, exchange: ExchangeSite) -> None:
     (folder / ".THIN.csv.part").mkdir(parents=True)
     status, said = fetch("ACME", "THIN")
-    assert (status, "THIN.csv could not be written" in said, "0 of 2 symbols are done" in said) == (1, True, True), said
+    assert (status, "THIN.csv could not be written" in said, "1 of 2 symbols are done" in said) == (1, True, True), said
     assert names_in(folder) == [".THIN.csv.part", "ACME.csv", "fetched.json"]
     folder = folder.parent / "file" / "deeper"
     folder.parent.write_text("no folder")

@@ -81,8 +81,10 @@ class FetchBars:
             progress(fetched.done_count, len(wanted))
             for dates, lacking in missing.items():
                 for start in range(0, len(lacking), SYMBOLS_A_BATCH):
-                    self._fetch_batch(tuple(lacking[start : start + SYMBOLS_A_BATCH]), market, *dates, fetched)
-                    progress(fetched.done_count, len(wanted))
+                    try:
+                        self._fetch_batch(tuple(lacking[start : start + SYMBOLS_A_BATCH]), market, *dates, fetched)
+                    finally:  # a disk or a limit can end it with some of the batch written
+                        progress(fetched.done_count, len(wanted))
         return fetched
 
     def _until(self, market: Market, first: date, last: date | None, now: datetime) -> date:
