@@ -153,6 +153,25 @@ def test_a_file_that_is_left_out_is_a_note_of_the_result(bars: Path, tmp_path: P
     assert "note: left out of the bars: AAA.csv.gz" in done.output
 
 
+def test_a_session_that_no_file_has_is_traded_through_where_gaps_are_allowed(bars: Path, tmp_path: Path) -> None:
+    holed = tmp_path / "bars"
+    holed.mkdir()
+    for path in bars.iterdir():
+        lines = path.read_text().splitlines(keepends=True)
+        (holed / path.name).write_text("".join(lines[:200] + lines[201:]))
+    absent = lines[200].partition(",")[0]
+    words = ("backtest", "--bars", holed, "--strategies", "mean_reversion", "--out", tmp_path / "r")
+    refused = run(*words)
+    assert f"no file has a bar of {absent}, though the market was open; bring the bars, or say --allow-gaps" in refused.output
+    done = run(*words, "--allow-gaps")
+    assert done.exit_code == 0, done.output
+    assert f"note: no bar of any symbol on 1 session, the first {absent}" in " ".join(done.output.split())
+    assert absent in {row["session"] for row in rows_of(tmp_path / "r" / "equity.csv")}
+    closed = {row["closed_session"] for row in rows_of(tmp_path / "r" / "trades.csv")}
+    assert absent not in closed
+    assert min(closed) < absent < max(closed)
+
+
 def test_bars_of_an_index_alone_are_no_universe(bars: Path, tmp_path: Path) -> None:
     (tmp_path / "index").mkdir()
     (tmp_path / "index" / "SPX.csv").write_text(next(bars.iterdir()).read_text())

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from closebell.backtest.bar_gaps import SYMBOLS_SHOWN_MAX, gaps_warning
+from closebell.backtest.bar_gaps import SYMBOLS_SHOWN_MAX, gaps_warning, untraded_sessions_warning
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.survivorship import survivorship_warning
 from closebell.model.instruments import Market
@@ -18,11 +18,12 @@ _REASONS = "not listed, too little history, holes or faults"
 
 
 def bar_notes(market: BarMarket, parameters: ParameterSet, source_notes: tuple[str, ...]) -> tuple[str, ...]:
-    """Sentences about the bars: `source_notes` of where they come from, sessions that symbols lack, and that nothing of what is
-    traded was ever delisted."""
+    """Sentences about the bars: `source_notes` of where they come from, sessions that all or some symbols lack, and that nothing
+    of what is traded was ever delisted."""
     symbols = {instrument.symbol for instrument in parameters.instruments(market.asset_class)}
     traded = market.panel.columns(tuple(symbol for symbol in market.panel.symbols if symbol in symbols))
-    return (*source_notes, *(note for note in (gaps_warning(market.panel), survivorship_warning(traded)) if note))
+    found = (untraded_sessions_warning(market.panel), gaps_warning(market.panel), survivorship_warning(traded))
+    return (*source_notes, *(note for note in found if note))
 
 
 def not_yet_note(panel: BarPanel, today: date) -> tuple[str, ...]:
