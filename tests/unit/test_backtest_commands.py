@@ -258,7 +258,7 @@ def test_every_strategy_alone_and_all_together_are_compared_over_the_same_sessio
         "return_against_drawdown.png", "win_rate_against_sharpe.png", "equity_curves.png",
     }
     assert date.fromisoformat(spans[0]["first_session"]) == date(2012, 12, 3)
-    assert done.output.count("note: no bars of the regime's symbol") == 1, "what is true of all is told once"
+    assert done.output.count("note: no bars of SPY (regime_symbol)") == 1, "what is true of all is told once"
     again = run("compare", "--bars", bars, *words, "--out", tmp_path / "c")
     assert again.exit_code == 0, "every name in it is known as a result's"
 
@@ -278,7 +278,7 @@ def test_crypto_pairs_are_traded_from_files_with_their_fee(coins: Path, tmp_path
     assert {trade["symbol"] for trade in trades} <= {"BTC/USD", "ETH/USD", "SOL/USD"}
     traded_usd = sum(float(it["quantity_shares"]) * (float(it["entry_price_usd"]) + float(it["exit_price_usd"])) for it in trades)
     assert result["commission_usd"] == pytest.approx(0.0025 * traded_usd, rel=0.01)
-    assert "the market's trend counts as unknown" not in done.output, "the regime is BTC/USD's"
+    assert "(crypto_regime_symbol)" not in done.output, "the regime is BTC/USD's"
     weekdays = {date.fromisoformat(row["session"]).weekday() for row in rows_of(tmp_path / "r" / "equity.csv")}
     assert weekdays == set(range(7))
 
