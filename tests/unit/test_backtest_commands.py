@@ -143,6 +143,16 @@ def test_what_is_not_listed_in_every_session_is_no_reason_to_stop_buying_unless_
     assert "sessions the desk bought nothing, as it could judge less than 80% of the universe" in " ".join(done.output.split())
 
 
+def test_a_close_that_is_not_used_is_a_note_of_the_result(bars: Path, tmp_path: Path) -> None:
+    shutil.copytree(bars, tmp_path / "bars")
+    path = tmp_path / "bars" / "S00.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([f"{header},adj close", *(f"{row},1" for row in rows)]) + "\n")
+    words = ("--strategies", "rsi", "--from", "2013-02-01", "--out", tmp_path / "r")
+    done = run("backtest", "--bars", tmp_path / "bars", *words)
+    assert "note: S00.csv: the column close is used, and the adjusted close beside it is not" in " ".join(done.output.split())
+
+
 def test_a_file_that_is_left_out_is_a_note_of_the_result(bars: Path, tmp_path: Path) -> None:
     shutil.copytree(bars, tmp_path / "bars")
     (tmp_path / "bars" / "AAA.csv.gz").write_bytes(b"packed")

@@ -1,8 +1,8 @@
 """Daily bars from a folder: SYMBOL.csv or SYMBOL.parquet, a file a symbol, and splits.csv where the bars are not adjusted.
 
-A file has the columns date, open, high, low, close and volume, in any order and case; date and close alone are enough, the others
-are then NaN. Open, high and low are known together or not at all. `BTC-USD.csv` is BTC/USD, `brk-b.csv` BRK.B. Everything that is
-wrong is named at once, with file, line and what to do; nothing is repaired, dropped or guessed.
+A file has the columns date (or timestamp), open, high, low, close and volume, in any order and case; date and close alone are
+enough, the others are then NaN. Open, high and low are known together or not at all. `BTC-USD.csv` is BTC/USD, `brk-b.csv`
+BRK.B. Everything that is wrong is named at once, with file, line and what to do; nothing is repaired, dropped or guessed.
 """
 
 import re
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from closebell.adapters.bar_columns import columns_of, has_adjusted_close, renames_hint
 from closebell.adapters.bar_tables import Fault, Floats, all_told, dates_in, located, numbers_in, table_of
 from closebell.model.errors import DataError
 from closebell.model.instruments import Market
@@ -33,7 +34,6 @@ VOLUME_SHARES_MAX = 1e15
 _SUFFIXES = {".csv", ".parquet"}
 _USD_PAIR = re.compile(r"([A-Z0-9]{2,}?)[-_]?USD")
 _REQUIRED = ("date", "close")
-_HEADER_CHARS_MAX = 1000
 
 SessionDates = Callable[[date, date], Collection[date]]
 
@@ -95,19 +95,23 @@ def left_out_note(folder: Path) -> tuple[str, ...]:
     return (f"left out of the bars: {_first_of([*packed, *folders])}; only files of the folder itself are read, and not packed",)
 
 
+def adjusted_closes_note(folder: Path) -> tuple[str, ...]:
+    """One sentence that names the files of bars that have an adjusted close too, which is not read. Raises DataError as
+    `read_bar_folder` does for the folder."""
+    named = [path.name for path in _bar_paths(folder) if has_adjusted_close(columns_of(path))]
+    if not named:
+        return ()
+    used = "the column close is used, and the adjusted close beside it is not: dividends are missing from the results, and splits"
+    return (f"{_first_of(named)}: {used} must be adjusted in it or listed in {SPLITS_FILE}",)
+
+
 def _holds_bars(folder: Path) -> bool:
     """Whether one of a folder's first files is of bars; what a backtest has written is not."""
     try:
         files = list(islice((path for path in folder.iterdir() if _is_bar_file(path)), FILES_LOOKED_AT_MAX))
-        return any(path.suffix.lower() == ".parquet" or _has_columns_of_bars(path) for path in files)
+        return any(path.suffix.lower() == ".parquet" or columns_of(path).issuperset(_REQUIRED) for path in files)
     except OSError:  # a folder that cannot be looked into is nothing that a backtest should stop at
         return False
-
-
-def _has_columns_of_bars(path: Path) -> bool:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        header = file.readline(_HEADER_CHARS_MAX)
-    return {name.strip().strip('"').lower() for name in header.split(",")}.issuperset(_REQUIRED)
 
 
 def _is_bar_file(path: Path) -> bool:
@@ -249,9 +253,12 @@ def _read(path: Path, symbol: str, problems: list[str]) -> SymbolBars | None:
     except DataError as error:
         problems.append(str(error))
         return None
+    if "date" not in table.columns:
+        table = table.rename(columns={"timestamp": "date"})  # as Alpaca calls it
     absent = [name for name in _REQUIRED if name not in table.columns]
     if absent:
-        problems.append(f"{path.name} has no column {' and no column '.join(absent)}; it has {', '.join(table.columns)}")
+        named = f"{path.name} has no column {' and no column '.join(absent)}; it has {', '.join(table.columns)}"
+        problems.append(named + renames_hint(list(table.columns)))
         return None
     if table.empty:
         problems.append(f"{path.name} has a header and no bars")
