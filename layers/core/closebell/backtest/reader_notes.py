@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date
-from itertools import pairwise
 
 import numpy as np
 
@@ -74,7 +73,7 @@ def _without_regime(market: BarMarket, parameters: ParameterSet) -> str:
 
 def _unjudged(evidence: KnownEvidence, first: date, last: date) -> Iterator[str]:
     """Where too little of the universe can be judged the evening before, the desk takes its data for broken and buys nothing."""
-    evenings = [eve for eve, day in pairwise(evidence.market.panel.days) if first <= day <= last]
+    evenings = evidence.evenings(first, last)
     least = float(evidence.parameters.limits.universe_coverage_frac_min)
     shares = [evidence.coverage_frac(eve) for eve in evenings]
     none_count, few_count = sum(share == 0 for share in shares), sum(0 < share < least for share in shares)
