@@ -51,7 +51,9 @@ def write_and_show(console: Console, folder: Path, desk: DemoDesk, summary: Summ
     if mails := [mail for mail in desk.records.mails() if mail.market is Market.US_EQUITY]:
         newsletter, remark = exports.write_newsletter(folder, mails[-1], bucket, s3)
         paths = [*newsletter, *paths]
-    paths.append(exports.write_decisions(folder, desk.records.plan_sets(), bucket, s3))
+    plan_sets = desk.records.plan_sets()
+    placed = [desk.records.placed(plan_set) for plan_set in plan_sets]
+    paths.append(exports.write_decisions(folder, plan_sets, placed, bucket, s3))
     _show_summary(console, summary)
     console.print("[bold]Where to look[/bold]")
     for path in paths:

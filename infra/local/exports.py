@@ -11,6 +11,7 @@ from typing import Any
 
 from closebell.model.books import Fill
 from closebell.model.decision import PlanSet
+from closebell.model.decision_document import PlacedPlans
 from closebell.model.operations import MailRecord
 from infra.local.render_page import ChromiumNotFoundError, chromium_path
 from infra.local.session_report import Summary
@@ -72,18 +73,27 @@ def _with_picture(folder: Path, paths: list[Path]) -> tuple[list[Path], str]:
     return [*paths, picture], ""
 
 
-def write_decisions(folder: Path, plan_sets: Sequence[PlanSet], bucket: str, s3: Any) -> Path:
+def write_decisions(folder: Path, plan_sets: Sequence[PlanSet], placed: Sequence[PlacedPlans], bucket: str, s3: Any) -> Path:
     """decisions/<market>/<session>.json: every symbol's decision, with all it was made of; `closebell explain` reads them.
 
-    The bars lie under the name that the document says, for `closebell replay`.
+    The bars lie under the name that the document says, for `closebell replay`; what became of the plans beside the decisions, in
+    placed/<session>.json.
+
+    Parameters
+    ----------
+    placed
+        For each of `plan_sets`.
     """
     decisions = folder / "decisions"
     shutil.rmtree(decisions, ignore_errors=True)  # another market's may lie there
     shutil.rmtree(folder / "inputs", ignore_errors=True)
-    for plan_set in plan_sets:
+    for plan_set, orders in zip(plan_sets, placed, strict=True):
         content = _copy(s3, bucket, plan_set.decisions_archive, decisions / plan_set.market / f"{plan_set.decided_session}.json")
         bars = json.loads(content)["bars_archive"]
         _copy(s3, bucket, bars, folder / bars)
+        path = decisions / plan_set.market / "placed" / f"{plan_set.decided_session}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(orders.model_dump_json())
     return decisions
 
 

@@ -5,8 +5,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from closebell.app.explain import find_placed
 from closebell.model.books import Break, EquitySnapshot, Fill, Position, Trade
 from closebell.model.decision import Denial, PlanAction, PlanSet, TradePlan
+from closebell.model.decision_document import PlacedPlans
 from closebell.model.instruments import Market
 from closebell.model.operations import MailRecord, MailState
 from closebell.model.orders import OrderRecord, OrderState
@@ -95,6 +97,10 @@ class DeskRecords:
     def plan_sets(self) -> list[PlanSet]:
         """The header of every set of decisions so far, oldest first."""
         return sorted(self._of_markets(PlanSet, "PLANSET"), key=lambda plan_set: plan_set.as_of)
+
+    def placed(self, plan_set: PlanSet) -> PlacedPlans:
+        """What has become of a set's plans."""
+        return find_placed(self._journal, plan_set.market, plan_set.session)
 
     def mails(self) -> list[MailRecord]:
         """Every newsletter that was sent, oldest first."""

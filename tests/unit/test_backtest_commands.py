@@ -150,6 +150,16 @@ def test_what_is_not_listed_in_every_session_is_no_reason_to_stop_buying_unless_
     assert "sessions the desk bought nothing, as it could judge less than 80% of the universe" in " ".join(done.output.split())
 
 
+def test_a_close_that_is_not_used_is_a_note_of_the_result(bars: Path, tmp_path: Path) -> None:
+    shutil.copytree(bars, tmp_path / "bars")
+    path = tmp_path / "bars" / "S00.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([f"{header},adj close", *(f"{row},1" for row in rows)]) + "\n")
+    words = ("--strategies", "rsi", "--from", "2013-02-01", "--out", tmp_path / "r")
+    done = run("backtest", "--bars", tmp_path / "bars", *words)
+    assert "note: S00.csv: the column close is used, and the adjusted close beside it is not" in " ".join(done.output.split())
+
+
 def test_a_file_that_is_left_out_is_a_note_of_the_result(bars: Path, tmp_path: Path) -> None:
     shutil.copytree(bars, tmp_path / "bars")
     (tmp_path / "bars" / "AAA.csv.gz").write_bytes(b"packed")
@@ -158,6 +168,25 @@ def test_a_file_that_is_left_out_is_a_note_of_the_result(bars: Path, tmp_path: P
     result = json.loads((tmp_path / "r" / "result.json").read_text())
     assert result["warnings"][0].startswith("left out of the bars: AAA.csv.gz; ")
     assert "note: left out of the bars: AAA.csv.gz" in done.output
+
+
+def test_a_session_that_no_file_has_is_traded_through_where_gaps_are_allowed(bars: Path, tmp_path: Path) -> None:
+    holed = tmp_path / "bars"
+    holed.mkdir()
+    for path in bars.iterdir():
+        lines = path.read_text().splitlines(keepends=True)
+        (holed / path.name).write_text("".join(lines[:200] + lines[201:]))
+    absent = lines[200].partition(",")[0]
+    words = ("backtest", "--bars", holed, "--strategies", "mean_reversion", "--out", tmp_path / "r")
+    refused = run(*words)
+    assert f"no file has a bar of {absent}, though the market was open; bring the bars, or say --allow-gaps" in refused.output
+    done = run(*words, "--allow-gaps")
+    assert done.exit_code == 0, done.output
+    assert f"note: no bar of any symbol on 1 session, the first {absent}" in " ".join(done.output.split())
+    assert absent in {row["session"] for row in rows_of(tmp_path / "r" / "equity.csv")}
+    closed = {row["closed_session"] for row in rows_of(tmp_path / "r" / "trades.csv")}
+    assert absent not in closed
+    assert min(closed) < absent < max(closed)
 
 
 def test_bars_of_an_index_alone_are_no_universe(bars: Path, tmp_path: Path) -> None:
@@ -246,7 +275,7 @@ def test_every_strategy_alone_and_all_together_are_compared_over_the_same_sessio
         "return_against_drawdown.png", "win_rate_against_sharpe.png", "equity_curves.png",
     }
     assert date.fromisoformat(spans[0]["first_session"]) == date(2012, 12, 3)
-    assert done.output.count("note: no bars of the regime's symbol") == 1, "what is true of all is told once"
+    assert done.output.count("note: no bars of SPY (regime_symbol)") == 1, "what is true of all is told once"
     again = run("compare", "--bars", bars, *words, "--out", tmp_path / "c")
     assert again.exit_code == 0, "every name in it is known as a result's"
 
@@ -266,7 +295,7 @@ def test_crypto_pairs_are_traded_from_files_with_their_fee(coins: Path, tmp_path
     assert {trade["symbol"] for trade in trades} <= {"BTC/USD", "ETH/USD", "SOL/USD"}
     traded_usd = sum(float(it["quantity_shares"]) * (float(it["entry_price_usd"]) + float(it["exit_price_usd"])) for it in trades)
     assert result["commission_usd"] == pytest.approx(0.0025 * traded_usd, rel=0.01)
-    assert "the market's trend counts as unknown" not in done.output, "the regime is BTC/USD's"
+    assert "(crypto_regime_symbol)" not in done.output, "the regime is BTC/USD's"
     weekdays = {date.fromisoformat(row["session"]).weekday() for row in rows_of(tmp_path / "r" / "equity.csv")}
     assert weekdays == set(range(7))
 

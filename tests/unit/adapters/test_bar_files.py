@@ -261,11 +261,14 @@ def test_a_session_that_a_file_lacks_is_named_unless_the_symbol_may_have_rested(
     assert np.isnan(panel.close[:, 0]).tolist() == [False, True, True, False, False]
 
 
-def test_a_session_that_no_file_has_is_named_even_where_symbols_may_rest(tmp_path: Path) -> None:
+def test_a_session_that_no_file_has_is_named_or_is_a_row_of_nothing_where_symbols_may_rest(tmp_path: Path) -> None:
     (tmp_path / "AAA.csv").write_text("date,close\n2020-03-09,1\n2020-03-12,1\n")
     days = [date(2020, 3, 9) + timedelta(days=number) for number in range(4)]
-    with pytest.raises(DataError, match="no file has a bar of 2020-03-10 and 1 more sessions up to 2020-03-11, .* was open$"):
-        read_bar_folder(tmp_path, lambda first, last: days, gaps_are_allowed=True)
+    with pytest.raises(DataError, match="no file has a bar of 2020-03-10 and 1 more sessions up to 2020-03-11, .*; bring the"):
+        read_bar_folder(tmp_path, lambda first, last: days)
+    panel = read_bar_folder(tmp_path, lambda first, last: days, gaps_are_allowed=True)
+    assert panel.days == days
+    np.testing.assert_array_equal(panel.close[:, 0], [1, np.nan, np.nan, 1])
 
 
 @pytest.mark.parametrize("gaps_are_allowed", [False, True])

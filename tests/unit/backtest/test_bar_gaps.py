@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from closebell.backtest.bar_gaps import gaps_warning
+from closebell.backtest.bar_gaps import gaps_warning, untraded_sessions_warning
 from closebell.model.panel import BarPanel
 from tests.unit.backtest.markets import seeded_panel
 
@@ -36,3 +36,17 @@ def test_no_more_than_five_symbols_are_listed() -> None:
     for column in range(7):
         panel = without(panel, column, slice(20, 22))
     assert "and 2 more symbols" in (gaps_warning(panel) or "")
+
+
+def test_sessions_without_any_bar_are_told_once_and_are_no_symbols_gap() -> None:
+    panel = seeded_panel(3, 60, 4)
+    assert untraded_sessions_warning(panel) is None
+    for column in range(4):
+        panel = without(panel, column, slice(20, 22))
+    told = untraded_sessions_warning(panel)
+    assert told is not None
+    assert told.startswith(f"no bar of any symbol on 2 sessions, the first {panel.sessions[20]}: taken for")
+    assert gaps_warning(panel) is None
+    for column in range(4):
+        panel = without(panel, column, slice(21, 60))
+    assert "on 40 sessions" in (untraded_sessions_warning(panel) or "")

@@ -1,17 +1,22 @@
 """What a reader is told of the universe: what could not be judged, by name, and only advice that can be followed."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 
+from closebell.app.evidence import SessionPair
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.reader_notes import bar_notes, not_yet_note, universe_notes
-from closebell.backtest.run import default_parameters
+from closebell.backtest.run import Costs, default_parameters, run_backtest
+from closebell.decision.sizing import risk_budget_frac
+from closebell.model.decision import Trend, Volatility
+from closebell.model.instruments import Market
 from closebell.model.panel import FIELDS, BarPanel
 from closebell.model.parameters import ParameterSet
-from tests.unit.backtest.markets import market_of, seeded_panel
+from closebell.simulation.bar_market import BarMarket, hours_of
+from tests.unit.backtest.markets import CALENDAR, coin_market, coin_panel, market_of, parameters_of, seeded_panel
 from tests.unit.backtest.panel_events import without
 
 FIRST_ROW, SESSIONS_COUNT = 220, 260
@@ -20,6 +25,19 @@ FIRST_ROW, SESSIONS_COUNT = 220, 260
 def unlisted(panel: BarPanel, column: int, rows: slice) -> BarPanel:
     """The panel without a symbol's bars of some rows."""
     return without(panel, FIELDS, rows, column)
+
+
+def closes_alone(panel: BarPanel) -> BarPanel:
+    """The panel with nothing but its closes."""
+    for column in range(len(panel.symbols)):
+        panel = without(panel, ("open", "high", "low", "volume"), slice(None), column)
+    return panel
+
+
+def pair_at(panel: BarPanel, row: int) -> SessionPair:
+    """The session of a row and the next one, with all before as the window."""
+    hours = hours_of(CALENDAR, panel)
+    return SessionPair(hours[row], hours[row + 1], tuple(panel.days[: row + 1]), tuple(panel.days))
 
 
 def notes_of(panel: BarPanel, parameters: ParameterSet | None = None) -> tuple[str, ...]:
@@ -101,6 +119,71 @@ def test_what_was_not_read_is_told_before_what_the_bars_lack() -> None:
     first, second = bar_notes(market_of(panel), parameters, ("left out: AAA.csv.gz",))
     assert first == "left out: AAA.csv.gz"
     assert second.startswith("survivorship")
+
+
+@pytest.mark.parametrize("closes", [{}, {date(2012, 1, 3): Decimal(20)}])
+def test_without_the_regimes_symbol_its_name_what_follows_and_its_file_are_told(closes: dict[date, Decimal]) -> None:
+    panel = seeded_panel(1, SESSIONS_COUNT, 2)
+    market = BarMarket(panel, hours_of(CALENDAR, panel), volatility_closes=closes)
+    parameters = default_parameters(panel, ("momentum",))
+    (told,) = universe_notes(KnownEvidence(market, parameters), panel.days[FIRST_ROW], panel.days[-1])
+    unknown = "trend counts" if closes else "trend and volatility count"
+    assert told == (
+        f"no bars of SPY (regime_symbol): the market's {unknown} as unknown, so each trade risks at most 1% of equity "
+        "(limits.risk_per_trade_frac_min); add SPY.csv to the bars"
+    )
+
+
+def test_of_coins_the_regimes_symbol_is_named_as_its_file_is() -> None:
+    panel = coin_panel(1, SESSIONS_COUNT, ("ETH/USD",))
+    evidence = KnownEvidence(coin_market(panel), default_parameters(panel, ("momentum",), Market.CRYPTO))
+    (told,) = universe_notes(evidence, panel.days[FIRST_ROW], panel.days[-1])
+    assert told.startswith("no bars of BTC/USD (crypto_regime_symbol): the market's trend and volatility count as unknown")
+    assert told.endswith("; add BTC-USD.csv to the bars")
+
+
+def test_what_the_note_says_of_the_risk_is_what_is_risked() -> None:
+    panel = seeded_panel(1, SESSIONS_COUNT, 2)
+    parameters = default_parameters(panel, ("momentum",))
+    evidence = KnownEvidence(market_of(panel), parameters)
+    evidence.read(Market.US_EQUITY, parameters, pair_at(panel, FIRST_ROW))
+    (regime,) = evidence.regimes.values()
+    assert (regime.trend, regime.volatility) == (Trend.UNKNOWN, Volatility.UNKNOWN)
+    assert risk_budget_frac(regime, parameters.limits) == parameters.limits.risk_per_trade_frac_min
+
+
+def test_of_bars_with_a_close_alone_it_is_told_that_there_is_one_price_a_session() -> None:
+    panel = closes_alone(seeded_panel(1, 30, 2))
+    one_price, volumes = bar_notes(market_of(panel), default_parameters(panel, ("rsi",)), ())
+    assert one_price.startswith("one price a session, the close: entries fill at it, stops and targets are met at closes only")
+    assert volumes.startswith("no volumes: orders of any size fill, limits.volume_share_frac_max is not checked, and")
+
+
+def test_where_some_have_a_close_alone_the_first_of_them_are_named() -> None:
+    panel = seeded_panel(1, 30, 8)
+    panel = without(panel, ("open", "high", "low"), slice(0, 2), 0)
+    for column in range(2, 8):
+        panel = without(panel, ("open", "high", "low", "volume"), slice(None), column)
+    one_price, volumes = bar_notes(market_of(panel), default_parameters(panel, ("rsi",)), ())
+    assert one_price.startswith("one price a session of S02 (of 30 of 30 bars), S03 (of 30 of 30 bars), ")
+    assert " and 2 more symbols, the close: " in one_price
+    assert volumes.startswith("no volumes of S02, S03, S04, S05, S06 and 1 more symbols: ")
+    assert volumes.endswith("capacity_usd is that of the others")
+
+
+def test_bars_with_a_close_alone_of_what_is_not_traded_are_not_told() -> None:
+    panel = seeded_panel(1, 30, 2)
+    whole = without(panel, ("open", "high", "low", "volume"), slice(None), 1)
+    assert bar_notes(market_of(whole), default_parameters(panel.columns(panel.symbols[:1]), ("rsi",)), ()) == ()
+
+
+def test_an_entry_on_closes_alone_fills_at_the_close_as_the_note_says() -> None:
+    panel = closes_alone(seeded_panel(8, 320, 6))
+    records = run_backtest(market_of(panel), parameters_of(panel, "momentum", "rsi"), Costs().options(Decimal(100_000)))
+    assert records.trades
+    for trade in records.trades:
+        close = panel.close[panel.days.index(trade.opened_session), panel.symbols.index(trade.symbol)]
+        assert float(trade.entry_price_usd) == close
 
 
 def test_bars_of_days_to_come_are_told() -> None:

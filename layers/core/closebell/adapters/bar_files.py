@@ -1,8 +1,8 @@
 """Daily bars from a folder: SYMBOL.csv or SYMBOL.parquet, a file a symbol, and splits.csv where the bars are not adjusted.
 
-A file has the columns date, open, high, low, close and volume, in any order and case; date and close alone are enough, the others
-are then NaN. Open, high and low are known together or not at all. `BTC-USD.csv` is BTC/USD, `brk-b.csv` BRK.B. Everything that is
-wrong is named at once, with file, line and what to do; nothing is repaired, dropped or guessed.
+A file has the columns date (or timestamp), open, high, low, close and volume, in any order and case; date and close alone are
+enough, the others are then NaN. Open, high and low are known together or not at all. `BTC-USD.csv` is BTC/USD, `brk-b.csv`
+BRK.B. Everything that is wrong is named at once, with file, line and what to do; nothing is repaired, dropped or guessed.
 """
 
 import re
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from closebell.adapters.bar_columns import columns_of, has_adjusted_close, renames_hint
 from closebell.adapters.bar_tables import Fault, Floats, all_told, dates_in, located, numbers_in, table_of
 from closebell.model.errors import DataError
 from closebell.model.instruments import Market
@@ -33,7 +34,6 @@ VOLUME_SHARES_MAX = 1e15
 _SUFFIXES = {".csv", ".parquet"}
 _USD_PAIR = re.compile(r"([A-Z0-9]{2,}?)[-_]?USD")
 _REQUIRED = ("date", "close")
-_HEADER_CHARS_MAX = 1000
 
 SessionDates = Callable[[date, date], Collection[date]]
 
@@ -59,9 +59,10 @@ def read_bar_folder(
         Holds the files; others than .csv and .parquet are ignored, and those whose name begins with a dot.
     sessions_between
         The dates of the market's sessions from one date to another; a bar of any other date is an error, and so are a session
-        that no file has and a symbol of the other market, which has other sessions. None checks nothing.
+        that no file reaches across and a symbol of the other market, which has other sessions. None checks nothing.
     gaps_are_allowed
-        A session between a file's first and last without a bar is one in which the symbol did not trade; otherwise an error.
+        A session between a file's first and last without a bar is one in which the symbol did not trade; otherwise an error. A
+        session that no file has is then a row of NaN.
     market
         How files are called: crypto pairs are all in USD, and `BTC-USD`, `BTC_USD` and `BTCUSD` are the same.
 
@@ -74,13 +75,14 @@ def read_bar_folder(
     problems: list[str] = []
     symbols = _symbols(paths, market, problems)
     found = [bars for path, symbol in symbols.items() if (bars := _read(path, symbol, problems)) is not None]
-    if sessions_between is not None and found:
-        problems += _wrong_market(found, market) or _wrong_sessions(found, paths, sessions_between, gaps_are_allowed)
+    sessions = _known_sessions(found, sessions_between)
+    if sessions is not None:
+        problems += _wrong_market(found, market) or _wrong_sessions(found, paths, sessions, gaps_are_allowed)
     if not problems:
         problems += _without_overlap(found)
     if problems:
         raise DataError(all_told(folder, problems))
-    return _panel(found)
+    return _panel(found, _dates_of(found) if sessions is None else sessions)
 
 
 def left_out_note(folder: Path) -> tuple[str, ...]:
@@ -93,19 +95,23 @@ def left_out_note(folder: Path) -> tuple[str, ...]:
     return (f"left out of the bars: {_first_of([*packed, *folders])}; only files of the folder itself are read, and not packed",)
 
 
+def adjusted_closes_note(folder: Path) -> tuple[str, ...]:
+    """One sentence that names the files of bars that have an adjusted close too, which is not read. Raises DataError as
+    `read_bar_folder` does for the folder."""
+    named = [path.name for path in _bar_paths(folder) if has_adjusted_close(columns_of(path))]
+    if not named:
+        return ()
+    used = "the column close is used, and the adjusted close beside it is not: dividends are missing from the results, and splits"
+    return (f"{_first_of(named)}: {used} must be adjusted in it or listed in {SPLITS_FILE}",)
+
+
 def _holds_bars(folder: Path) -> bool:
     """Whether one of a folder's first files is of bars; what a backtest has written is not."""
     try:
         files = list(islice((path for path in folder.iterdir() if _is_bar_file(path)), FILES_LOOKED_AT_MAX))
-        return any(path.suffix.lower() == ".parquet" or _has_columns_of_bars(path) for path in files)
+        return any(path.suffix.lower() == ".parquet" or columns_of(path).issuperset(_REQUIRED) for path in files)
     except OSError:  # a folder that cannot be looked into is nothing that a backtest should stop at
         return False
-
-
-def _has_columns_of_bars(path: Path) -> bool:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        header = file.readline(_HEADER_CHARS_MAX)
-    return {name.strip().strip('"').lower() for name in header.split(",")}.issuperset(_REQUIRED)
 
 
 def _is_bar_file(path: Path) -> bool:
@@ -247,9 +253,12 @@ def _read(path: Path, symbol: str, problems: list[str]) -> SymbolBars | None:
     except DataError as error:
         problems.append(str(error))
         return None
+    if "date" not in table.columns:
+        table = table.rename(columns={"timestamp": "date"})  # as Alpaca calls it
     absent = [name for name in _REQUIRED if name not in table.columns]
     if absent:
-        problems.append(f"{path.name} has no column {' and no column '.join(absent)}; it has {', '.join(table.columns)}")
+        named = f"{path.name} has no column {' and no column '.join(absent)}; it has {', '.join(table.columns)}"
+        problems.append(named + renames_hint(list(table.columns)))
         return None
     if table.empty:
         problems.append(f"{path.name} has a header and no bars")
@@ -303,20 +312,28 @@ def _wrong_market(found: Sequence[SymbolBars], market: Market) -> list[str]:
     return [f"{', '.join(pairs)}: a crypto pair has other sessions and fees than shares; {hint}"] if pairs else []
 
 
+def _known_sessions(found: Sequence[SymbolBars], sessions_between: SessionDates | None) -> NDArray[np.datetime64] | None:
+    """The market's sessions from the first bar to the last, ascending; None where they are not known or nothing was found."""
+    if sessions_between is None or not found:
+        return None
+    first, last = min(bars.dates[0] for bars in found), max(bars.dates[-1] for bars in found)
+    return np.array(sorted(sessions_between(first.astype(object), last.astype(object))), dtype="datetime64[D]")
+
+
 def _wrong_sessions(
-    found: Sequence[SymbolBars], paths: Sequence[Path], sessions_between: SessionDates, gaps_are_allowed: bool
+    found: Sequence[SymbolBars], paths: Sequence[Path], sessions: NDArray[np.datetime64], gaps_are_allowed: bool
 ) -> Iterator[str]:
     """What the market's sessions say against the files. What no file has is not known before all of `paths` could be read."""
-    first, last = min(bars.dates[0] for bars in found), max(bars.dates[-1] for bars in found)
-    sessions = np.array(sorted(sessions_between(first.astype(object), last.astype(object))), dtype="datetime64[D]")
     for bars in found:
         yield from located(bars.path, _foreign_dates(bars.dates, sessions))
         if not gaps_are_allowed:
             yield from located(bars.path, _gaps(bars.dates, sessions))
-    absent = np.setdiff1d(sessions, np.concatenate([bars.dates for bars in found]))
-    if len(absent) and len(found) == len(paths):
+    absent = np.setdiff1d(sessions, _dates_of(found))
+    apart = _apart(found, absent)
+    if len(absent) and len(found) == len(paths) and (apart or not gaps_are_allowed):
         told = f"{absent[0]}" + (f" and {len(absent) - 1} more sessions up to {absent[-1]}" if len(absent) > 1 else "")
-        yield f"no file has a bar of {told}, though the market was open{_apart(found, absent)}"
+        hint = "; bring the bars, or say --allow-gaps if nothing traded"
+        yield f"no file has a bar of {told}, though the market was open{apart or hint}"
 
 
 def _apart(found: Sequence[SymbolBars], absent: NDArray[np.datetime64]) -> str:
@@ -364,8 +381,13 @@ def _without_overlap(found: Sequence[SymbolBars]) -> list[str]:
     ]
 
 
-def _panel(found: Sequence[SymbolBars]) -> BarPanel:
-    sessions = np.unique(np.concatenate([bars.dates for bars in found]))
+def _dates_of(found: Sequence[SymbolBars]) -> NDArray[np.datetime64]:
+    """The dates of which any file has a bar, ascending."""
+    return np.unique(np.concatenate([bars.dates for bars in found]))
+
+
+def _panel(found: Sequence[SymbolBars], sessions: NDArray[np.datetime64]) -> BarPanel:
+    """The bars over `sessions`, which are ascending and hold every date of theirs."""
     matrices = {field: np.full((len(sessions), len(found)), np.nan) for field in FIELDS}
     for column, bars in enumerate(found):
         rows = np.searchsorted(sessions, bars.dates)

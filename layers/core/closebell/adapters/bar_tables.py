@@ -26,6 +26,8 @@ _OLDEST_PLAIN = np.datetime64("1000-01-01")
 """numpy takes years before Christ too."""
 _OLDEST_DAY, _LATEST_DAY = np.datetime64("1880-01-01"), np.datetime64("2199-12-31")
 _SYMBOL_LEVELS = ("symbol", "ticker")
+_MARKED_NUMBER = r"[-+]?\s*[$€£]?\s*\d[\d,'\s]*(\.\d*)?\s*[$€£]?"
+"""A number with a currency's sign, or with commas, apostrophes or blanks between its digits."""
 _BLANKS = ("", "nan", "null", "none", "<na>")
 
 Floats = NDArray[np.float64]
@@ -146,10 +148,21 @@ def numbers_in(column: Column, field: str, faults: list[Fault]) -> Floats:
     numbers = column.to_numpy(dtype=float, na_value=np.nan) if is_numeric else _parsed(column)
     if np.isfinite(numbers).all():
         return numbers
-    is_blank = column.astype(str).fillna("").str.strip().str.lower().isin(_BLANKS).to_numpy()
-    for place in np.flatnonzero(~np.isfinite(numbers) & ~is_blank).tolist():
+    texts = column.astype(str).fillna("").str.strip()
+    is_wrong = ~np.isfinite(numbers) & ~texts.str.lower().isin(_BLANKS).to_numpy()
+    is_marked = is_wrong & texts.str.fullmatch(_MARKED_NUMBER).to_numpy(dtype=bool)
+    faults += _marked_numbers(column, field, np.flatnonzero(is_marked).tolist())
+    for place in np.flatnonzero(is_wrong & ~is_marked).tolist():
         faults.append((place, f"{field} is {str(column.iloc[place])!r}, which is no number"))
     return numbers
+
+
+def _marked_numbers(column: Column, field: str, places: Sequence[int]) -> Iterator[Fault]:
+    """One fault for all that are numbers but for their commas and signs: they are written so in the whole column."""
+    if places:
+        others = f", and {len(places) - 1} more of the column are written so" if len(places) > 1 else ""
+        hint = "write 1234.5: a point before the decimals, no comma, blank or currency sign"
+        yield places[0], f"{field} is {str(column.iloc[places[0]])!r}, which is no number{others}; {hint}"
 
 
 def _parsed(column: Column) -> Floats:

@@ -25,6 +25,7 @@ from closebell.app.runs import RunLog
 from closebell.backtest.desk_day import DESK_DAYS, LOOKS_AFTER_SALE
 from closebell.backtest.followed_venue import FollowedVenue
 from closebell.books.performance import TradeTotals, snapshot_equity
+from closebell.decision.board import SessionInputs
 from closebell.decision.session import decide_session, is_settled, plan_session
 from closebell.model.books import EquitySnapshot, PositionState
 from closebell.model.broker import Side
@@ -165,6 +166,12 @@ class BacktestDesk:
             self.journal.commit([Create(plan)])
         if self.decisions is not None:
             self.decisions += decide_session(inputs).decisions
+
+    def inputs_after(self, session: date) -> SessionInputs:
+        """What a decision after a session of the market depends on, by the desk and the account as they are now."""
+        pair = self._pair(session)
+        evidence = self._evidence.read(self.day.market, self.parameters, pair)
+        return session_inputs(evidence, self.venue.desk_as_read(), self.day.market, pair)
 
     def _pair(self, session: date) -> SessionPair:
         place = self._place_of[session]

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,6 +138,10 @@ class KnownEvidence:
             ground=ground_of(parameters, traded, universe, scores),
             rows=rows,
         )
+
+    def evenings(self, first: date, last: date) -> list[date]:
+        """The sessions after which the sessions `first`..`last` are decided, ascending."""
+        return [eve for eve, day in pairwise(self.market.panel.days) if first <= day <= last]
 
     def coverage_frac(self, session: date) -> float:
         """The share of the universe that the desk can judge after a session of the market."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date
-from itertools import pairwise
 
 import numpy as np
 
-from closebell.backtest.bar_gaps import SYMBOLS_SHOWN_MAX, gaps_warning
+from closebell.backtest.bar_gaps import SYMBOLS_SHOWN_MAX, gaps_warning, untraded_sessions_warning
 from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.price_notes import one_price_warning, unknown_volumes_warning
 from closebell.backtest.survivorship import survivorship_warning
 from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel
@@ -18,11 +18,15 @@ _REASONS = "not listed, too little history, holes or faults"
 
 
 def bar_notes(market: BarMarket, parameters: ParameterSet, source_notes: tuple[str, ...]) -> tuple[str, ...]:
-    """Sentences about the bars: `source_notes` of where they come from, sessions that symbols lack, and that nothing of what is
-    traded was ever delisted."""
+    """Sentences about the bars: `source_notes` of where they come from, sessions that all or some symbols lack, and, of what is
+    traded, that it has a close alone or no volumes, and that nothing was ever delisted."""
     symbols = {instrument.symbol for instrument in parameters.instruments(market.asset_class)}
-    traded = market.panel.columns(tuple(symbol for symbol in market.panel.symbols if symbol in symbols))
-    return (*source_notes, *(note for note in (gaps_warning(market.panel), survivorship_warning(traded)) if note))
+    traded = market.as_traded.columns(tuple(symbol for symbol in market.panel.symbols if symbol in symbols))
+    found = (
+        untraded_sessions_warning(market.panel), gaps_warning(market.panel), one_price_warning(traded),
+        unknown_volumes_warning(traded), survivorship_warning(traded),
+    )  # fmt: skip
+    return (*source_notes, *(note for note in found if note))
 
 
 def not_yet_note(panel: BarPanel, today: date) -> tuple[str, ...]:
@@ -51,12 +55,25 @@ def _without_bars(market: BarMarket, parameters: ParameterSet) -> Iterator[str]:
     if absent:
         yield f"no bars of {', '.join(absent)}: skipped in every session"
     if parameters.regime_symbol_of(market.asset_class) not in known:
-        yield "no bars of the regime's symbol: the market's trend counts as unknown"
+        yield _without_regime(market, parameters)
+
+
+def _without_regime(market: BarMarket, parameters: ParameterSet) -> str:
+    """What follows where the market's trend cannot be told: the least risk a trade, as `risk_budget_frac` has it."""
+    symbol, least_frac = parameters.regime_symbol_of(market.asset_class), parameters.limits.risk_per_trade_frac_min
+    is_crypto = market.asset_class is Market.CRYPTO
+    has_vix = not is_crypto and bool(market.volatility_index())
+    setting = "crypto_regime_symbol" if is_crypto else "regime_symbol"
+    unknown = "trend counts" if has_vix else "trend and volatility count"
+    return (
+        f"no bars of {symbol} ({setting}): the market's {unknown} as unknown, so each trade risks at most "
+        f"{100 * float(least_frac):g}% of equity (limits.risk_per_trade_frac_min); add {symbol.replace('/', '-')}.csv to the bars"
+    )
 
 
 def _unjudged(evidence: KnownEvidence, first: date, last: date) -> Iterator[str]:
     """Where too little of the universe can be judged the evening before, the desk takes its data for broken and buys nothing."""
-    evenings = [eve for eve, day in pairwise(evidence.market.panel.days) if first <= day <= last]
+    evenings = evidence.evenings(first, last)
     least = float(evidence.parameters.limits.universe_coverage_frac_min)
     shares = [evidence.coverage_frac(eve) for eve in evenings]
     none_count, few_count = sum(share == 0 for share in shares), sum(0 < share < least for share in shares)

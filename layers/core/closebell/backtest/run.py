@@ -10,6 +10,7 @@ from closebell.app.evidence import sessions_judged
 from closebell.backtest.collected import collect
 from closebell.backtest.desk_notes import desk_notes
 from closebell.backtest.engine import BacktestDesk, Progress, untold
+from closebell.backtest.idle_notes import idle_notes
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.reader_notes import universe_notes
 from closebell.backtest.records import BacktestRecords
@@ -114,7 +115,8 @@ def run_backtest(
     desk.play(begin, end, progress)
     faulty = [f"{symbol} was skipped after {count} sessions: {why}" for symbol, (count, why) in sorted(evidence.faulty.items())]
     records = collect(desk, evidence)
-    told = (*warnings, *late, *universe_notes(evidence, begin, end), *faulty, *desk_notes(records, desk.alerts.alerts))
+    idle = idle_notes(desk, records, evidence.evenings(begin, end))
+    told = (*warnings, *late, *universe_notes(evidence, begin, end), *faulty, *desk_notes(records, desk.alerts.alerts), *idle)
     return replace(records, warnings=told, terms=_terms(market, parameters, options))
 
 

@@ -83,7 +83,7 @@ def market_named(
     if bars == "synthetic":
         return synthetic_days(calendar, costs.spread_frac, market=market)
     # pandas is imported only where files are read
-    from closebell.adapters.bar_files import left_out_note, read_bar_folder, read_splits
+    from closebell.adapters.bar_files import adjusted_closes_note, left_out_note, read_bar_folder, read_splits
 
     folder = Path(bars)
     panel = read_bar_folder(
@@ -94,7 +94,7 @@ def market_named(
         panel, hours_of(calendar, panel, market), splits=read_splits(folder, panel), spread_frac=costs.spread_frac,
         label=f"{folder}", asset_class=market, account_hours=hours_of(calendar, panel),
     )  # fmt: skip
-    notes = (*left_out_note(folder), *not_yet_note(panel, SystemClock().now().date()))
+    notes = (*left_out_note(folder), *adjusted_closes_note(folder), *not_yet_note(panel, SystemClock().now().date()))
     return NamedMarket(found, default_parameters(found.panel, (), market), notes)
 
 

@@ -10,12 +10,12 @@ import typer
 
 from closebell.app.control import confirm_resume, halt_desk, release_position, request_resume, store_parameters
 from closebell.app.desk import load_desk
-from closebell.app.explain import document_of, find_decisions, find_denial
+from closebell.app.explain import document_of, find_decisions, find_placed, placed_of
 from closebell.app.rebuild import rebuild_desk
 from closebell.app.replay import replay_session, stored_plans
 from closebell.cli.application import Stack, app, fail
 from closebell.configuration import read_parameters
-from closebell.model.decision_document import DecisionDocument
+from closebell.model.decision_document import DecisionDocument, PlacedPlans
 from closebell.model.errors import ClosebellError, ConfigurationError, DataError
 from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel
@@ -37,17 +37,18 @@ def explain(
     ] = "",
     decisions: Annotated[Path, typer.Option(help="Folder of decision documents, as the demo writes it.")] = DEMO_DECISIONS,
 ) -> None:
-    """Why SYMBOL was or was not traded: votes, regime, every check with its number and limit, and the size."""
+    """Why SYMBOL was or was not traded: votes, regime, every check with its number and limit, size, and what became of it."""
     market = Market.CRYPTO if "/" in symbol else Market.US_EQUITY
     day = session.date() if session else None
     try:
         if stack:
             desk = operator_desk(stack)
             document = find_decisions(desk.journal, desk.archive, market, day)
-            denial = find_denial(desk.journal, document, symbol)
+            placed: PlacedPlans | None = find_placed(desk.journal, market, document.next_session)
         else:
-            document, denial = _document_in(decisions, market, day), None
-        typer.echo(explain_decision(document, symbol.upper(), denial), nl=False)
+            document = _document_in(decisions, market, day)
+            placed = _placed_in(decisions, document)
+        typer.echo(explain_decision(document, symbol.upper(), placed), nl=False)
     except KeyError:
         fail(DataError(f"{symbol} was not considered after {document.session}: it is not in the configured universe"))
     except ClosebellError as error:
@@ -65,6 +66,17 @@ def _document_in(decisions: Path, market: Market, day: date | None) -> DecisionD
     if (document.market, f"{document.session}") != (market, found[-1].stem):
         raise DataError(f"{found[-1]} says that it is of {document.market} after {document.session}: it was changed or renamed")
     return document
+
+
+def _placed_in(decisions: Path, document: DecisionDocument) -> PlacedPlans | None:
+    """What became of a document's plans: `<market>/placed/<session>.json`; None where there is none. Raises DataError."""
+    path = decisions / document.market / "placed" / f"{document.session}.json"
+    if not path.exists():
+        return None
+    placed = placed_of(_content(path), f"{path}")
+    if (placed.market, placed.session) != (document.market, document.next_session):
+        raise DataError(f"{path} says that it is of {placed.market} in {placed.session}: it was changed or renamed")
+    return placed
 
 
 def _content(path: Path) -> bytes:

@@ -34,7 +34,7 @@ class Candidate:
     stop_loss_frac
         Distance of the stop below the fill, as a fraction of it.
     average_volume_shares
-        Of the last 20 sessions; None when any of them is unknown.
+        The mean of the volumes that are known of the last 20 sessions; None when there are none.
     """
 
     symbol: str

@@ -1,10 +1,10 @@
-"""Everything a session's decisions were made of, as one document: enough to decide the same again."""
+"""Everything a session's decisions were made of, enough to decide the same again, and what became of its plans."""
 
 from datetime import date
 
 from closebell.model.books import Position
 from closebell.model.broker import BrokerSnapshot
-from closebell.model.decision import Decision, Regime
+from closebell.model.decision import Decision, Denial, Regime
 from closebell.model.instruments import Market
 from closebell.model.operations import NewsItem
 from closebell.model.orders import DayCounters, OrderRecord
@@ -36,3 +36,12 @@ class DecisionDocument(Value):
     decisions: tuple[Decision, ...]
     news: tuple[NewsItem, ...]
     notes: tuple[str, ...]
+
+
+class PlacedPlans(Value):
+    """What became of the plans for a session so far: those that a check of the morning denied, and the orders of the others."""
+
+    market: Market
+    session: date
+    denials: tuple[Denial, ...]
+    orders: tuple[OrderRecord, ...]
