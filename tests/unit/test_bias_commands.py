@@ -20,7 +20,7 @@ def scores(panel):
 
 
 def run(*words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(cli.app, list(words), env={"COLUMNS": "200"})
+    done = CliRunner().invoke(cli.app, list(words), env={"COLUMNS": "60"})
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.output
 
@@ -59,6 +59,9 @@ def test_a_leak_is_shown_with_its_first_difference_and_status_1(tmp_path: Path, 
     assert code == 1
     assert "5 failed" in told
     assert "prophet prefix: T0 2014-03-03 is" in told
+    (row,) = (line for line in told.splitlines() if "5 failed" in line)
+    assert row.startswith("strategy prophet"), "a pipe gets every row whole"
+    assert row.endswith("prefix: T0 2014-03-03")
     assert "and unknown from the bars up to 2014-03-03 (panel 'trends')" in told
 
 

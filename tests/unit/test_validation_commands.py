@@ -47,6 +47,9 @@ def test_noise_is_refused_with_status_1_and_the_holdout_is_opened_once(tmp_path:
     status, told = run(*words)
     assert status == 1
     assert "refused" in told
+    (row,) = (line for line in told.splitlines() if line.startswith("lookahead: checks failed"))
+    assert "amber" in row, "a pipe gets every row whole"
+    assert "other symbols: T0" in row
     assert json.loads((out / "validation.json").read_text())["holdout"]["opened_at"] is None
     assert {path.name for path in out.iterdir()} == {
         "holdout.json", "sensitivity.png", "trials.jsonl", "validation.json", "verdict.csv",

@@ -6,6 +6,7 @@ import sys
 from codecs import register_error
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TextIO
@@ -18,11 +19,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from typer.core import TyperGroup
 
-from closebell.model.errors import DataError
+from closebell.model.errors import ConfigurationError, DataError
+
+_SENTENCE_SIGNS_MAX = 1_000
 
 
 class SayingGroup(TyperGroup):
-    """Commands whose words may have nowhere to go: a stdout on a full disk is an error in a line, whoever writes to it."""
+    """Commands whose words may have nowhere to go: a stdout on a full disk is an error in a line, whoever writes to it.
+
+    The list of them has the whole first sentence of each.
+    """
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, it.get_short_help_str(limit=_SENTENCE_SIGNS_MAX)) for name, it in found if it])
 
     def invoke(self, ctx: Any) -> object:  # whose type typer keeps to itself
         try:
@@ -48,10 +59,11 @@ def _takes_a_line(stream: TextIO) -> bool:
 
 app = typer.Typer(
     help="A trading desk that runs itself: ask it why, stop it, set it up.", no_args_is_help=True, add_completion=False,
-    cls=SayingGroup,
+    cls=SayingGroup, rich_markup_mode=None,  # the tables of rich's help cut what is wider than its column
 )  # fmt: skip
 
-Stack = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", help="Name of the deployed stack.")]
+Stack = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", metavar="STACK", help="Name of the deployed stack.")]
+DAY = "YYYY-MM-DD"
 
 _PLAINLY = "plainly"
 _PLAIN = {
@@ -141,6 +153,20 @@ def progress_on_stderr(*columns: ProgressColumn) -> Progress:
     return Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=is_beside_stdout
     )
+
+
+def read_day(text: str) -> date:
+    """An option's date. Raises BadParameter, which names the option."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no date such as 2021-01-04") from error
+
+
+def require_in_order(since: date | None, until: date | None) -> None:
+    """Refuse a span that ends before it begins. Raises ConfigurationError."""
+    if since and until and since > until:
+        raise ConfigurationError(f"--from {since} is after --to {until}: the earlier date is --from")
 
 
 def fail(error: Exception) -> NoReturn:

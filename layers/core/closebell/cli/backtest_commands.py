@@ -16,13 +16,25 @@ from closebell.backtest.result_files import backtest_files, comparison_files, re
 from closebell.backtest.run import run_backtest, span_of, voted_by
 from closebell.backtest.summary import summary_of
 from closebell.cli import backtest_options as asked
-from closebell.cli.application import app, end_interrupted, fail, progress_bar, show_notes, show_table, telling_of
+from closebell.cli.application import (
+    app,
+    end_interrupted,
+    fail,
+    progress_bar,
+    require_in_order,
+    show_notes,
+    show_table,
+    telling_of,
+)
 from closebell.model.decision import Decision
 from closebell.model.errors import ClosebellError
 from closebell.model.instruments import Market
 from closebell.reports.formatting import usd
 
 ENSEMBLE = "ensemble"
+EveryDecision = Annotated[
+    bool, typer.Option("--every-decision", help="Keep every symbol's decision of every session: much slower.")
+]
 
 
 @app.command()
@@ -31,10 +43,11 @@ def backtest(
     cash: asked.Cash = "100000", config: asked.Config = None, slippage_bps: asked.SlippageBps = "5",
     per_share: asked.PerShare = "0", per_order: asked.PerOrder = "0", per_round_trip: asked.PerRoundTrip = "0",
     capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False, market: asked.AssetClass = Market.US_EQUITY,
-    every_decision: Annotated[bool, typer.Option(help="Keep every symbol's decision of every session: much slower.")] = False,
+    every_decision: EveryDecision = False,
 ) -> None:
     """Trade past sessions with the deployed desk's own code; results before and after costs."""
     try:
+        require_in_order(since, until)
         refuse_unfit(out)
         costs = asked.costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
         options = costs.options(asked.amount_of("--cash", cash))
@@ -43,7 +56,7 @@ def backtest(
         decisions: list[Decision] | None = [] if every_decision else None
         with progress_bar("trading", "sessions") as progress:
             records = run_backtest(
-                found.market, parameters, options, first=asked.day_of(since), last=asked.day_of(until),
+                found.market, parameters, options, first=since, last=until,
                 decisions=decisions, warnings=bar_notes(found.market, parameters, found.notes), progress=progress,
             )  # fmt: skip
         summary = summary_of(records)
@@ -67,12 +80,13 @@ def compare(
     """Backtest every strategy alone and all of them together, side by side."""
     compared = []
     try:
+        require_in_order(since, until)
         refuse_unfit(out)
         costs = asked.costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
         options = costs.options(asked.amount_of("--cash", cash))
         found = asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
         whole = asked.desk_parameters(found, config, asked.names_in(strategies))
-        span = span_of(found.market, whole, asked.day_of(since), asked.day_of(until))  # the same sessions for every one
+        span = span_of(found.market, whole, since, until)  # the same sessions for every one
         desks = {name: voted_by(whole, (name,)) for name in whole.strategies} | {ENSEMBLE: whole}
         told = bar_notes(found.market, whole, found.notes)
         for name, parameters in desks.items():

@@ -21,14 +21,19 @@ from closebell.backtest.bias_checks import (
 )
 from closebell.backtest.bias_panels import all_panels, sessions_for
 from closebell.backtest.bias_subjects import SCORE_DECIMALS, registered_subjects, strategy_subject
-from closebell.cli.application import app, fail
+from closebell.cli.application import app, fail, show_table
 from closebell.cli.strategy_file import read_strategy
 from closebell.model.errors import ClosebellError
 from closebell.model.panel import BarPanel
 
-OwnStrategy = Annotated[Path | None, typer.Option("--strategy", help="A Python file of yours; all registered ones if left out.")]
-Cuts = Annotated[int, typer.Option(min=8, help="How many sessions of each panel to cut at; 2000 is every one.")]
-Seed = Annotated[int, typer.Option(min=0, help="Draws other panels, cuts and futures.")]
+OwnStrategy = Annotated[
+    Path | None,
+    typer.Option(
+        "--strategy-file", "--strategy", metavar="FILE", help="A Python file of yours; all registered ones if left out."
+    ),
+]
+Cuts = Annotated[int, typer.Option(min=8, metavar="COUNT", help="How many sessions of each panel to cut at; 2000 is every one.")]
+Seed = Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Draws other panels, cuts and futures.")]
 Check = Callable[[BiasSubject, Mapping[str, BarPanel], int, int], Sequence[BiasFinding]]
 
 
@@ -67,7 +72,7 @@ def _show(console: Console, kinds: Sequence[str], findings: Mapping[str, Sequenc
         first = f"{found[0].check}: {found[0].place} {found[0].session}" if found else ""
         verdict = f"[red]{len(found)} failed[/red]" if found else "ok"
         table.add_row(escape(subject), f"{len(kinds)}", verdict, escape(first))
-    console.print(table)
+    show_table(console, table)
     for subject, found in findings.items():
         for finding in found:
             console.print(f"[red]{escape(subject)}[/red] {escape(str(finding))}", soft_wrap=True)

@@ -18,7 +18,16 @@ from closebell.backtest.sweep_pool import SweepGround, SweepPool
 from closebell.backtest.sweep_search import OBJECTIVE, Crew, GridSearch, Search, ground_sha256, ranked, require_objective, sweep
 from closebell.backtest.sweep_store import TABLE, PointResult, PointStore, write_table
 from closebell.cli import backtest_options as asked
-from closebell.cli.application import app, end_interrupted, fail, progress_on_stderr, show_notes, show_table, telling_of
+from closebell.cli.application import (
+    app,
+    end_interrupted,
+    fail,
+    progress_on_stderr,
+    require_in_order,
+    show_notes,
+    show_table,
+    telling_of,
+)
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
@@ -36,19 +45,25 @@ class Sampler(StrEnum):
 
 Grid = Annotated[
     list[str] | None,
-    typer.Option(help="name=values: exits.stop_loss_frac=0.02,0.03, 1..4, or 0.02..0.06..0.01; universe=KO+PEP,AAPL+MSFT."),
+    typer.Option(
+        metavar="NAME=VALUES",
+        help="exits.stop_loss_frac=0.02,0.03, or values like 1..4 or 0.02..0.06..0.01; universe=KO+PEP,AAPL+MSFT.",
+    ),
 ]
-UniverseSizes = Annotated[str, typer.Option(help="How many of the configuration's first instruments: 5,10,20.")]
-Points = Annotated[int, typer.Option(min=1, max=10_000, help="How many points optuna draws.")]
-Objective = Annotated[str, typer.Option(help="A number of result.json; the best comes first.")]
-InAws = Annotated[str, typer.Option(help="A deployed stack: its functions trade, not this machine. Only as named here.")]
+UniverseSizes = Annotated[str, typer.Option(metavar="COUNTS", help="How many of the configuration's first instruments: 5,10,20.")]
+Points = Annotated[int, typer.Option(min=1, max=10_000, metavar="COUNT", help="How many points optuna draws.")]
+Objective = Annotated[str, typer.Option(metavar="NAME", help="A number of result.json; the best comes first.")]
+InAws = Annotated[
+    str,
+    typer.Option(metavar="STACK", help="A deployed stack: its functions trade, not this machine. Only as named here."),
+]
 
 
 @app.command(name="sweep")
 def sweep_command(
     bars: asked.Bars, out: asked.Out, grid: Grid = None, universe_sizes: UniverseSizes = "",
     sampler: Annotated[Sampler, typer.Option(help="Every point, or a search.")] = Sampler.GRID, points: Points = 50,
-    objective: Objective = OBJECTIVE, seed: Annotated[int, typer.Option(min=0, help="Of optuna's draws.")] = 7,
+    objective: Objective = OBJECTIVE, seed: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Of optuna's draws.")] = 7,
     workers: asked.Workers = 2, stack: InAws = "", market: asked.AssetClass = Market.US_EQUITY, strategies: asked.Strategies = "",
     since: asked.Since = None, until: asked.Until = None, cash: asked.Cash = "100000", config: asked.Config = None,
     slippage_bps: asked.SlippageBps = "5", per_share: asked.PerShare = "0", per_order: asked.PerOrder = "0",
@@ -57,6 +72,7 @@ def sweep_command(
     """Backtest many configurations in processes side by side; an interrupted sweep goes on with what is missing. Status 1 when
     every point failed."""
     try:
+        require_in_order(since, until)
         costs = asked.costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
         options = costs.options(asked.amount_of("--cash", cash))
         found = asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
@@ -64,7 +80,7 @@ def sweep_command(
         base = desk_in(whole, market)
         axes = read_axes([*(grid or ()), *([f"{UNIVERSE_COUNT}={universe_sizes}"] if universe_sizes else ())], base)
         search = _search(sampler, axes, base, points, require_objective(objective), seed)
-        span = sweep_span(found.market, base, axes, asked.day_of(since), asked.day_of(until))
+        span = sweep_span(found.market, base, axes, since, until)
         ground = SweepGround(found.market, options, *span)
         notes = (*bar_notes(found.market, whole, found.notes), *universe_notes(KnownEvidence(found.market, whole), *span))
         with SweepPool(ground, workers) as pool:

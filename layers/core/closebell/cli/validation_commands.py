@@ -24,18 +24,26 @@ from closebell.backtest.validation_files import validation_files
 from closebell.backtest.validation_folder import ValidationFolder
 from closebell.backtest.verdict import Colour, VerdictFlag, flags, is_refused, lookahead_flag
 from closebell.cli import backtest_options as asked
-from closebell.cli.application import app, end_interrupted, fail, progress_bar, show_notes, telling_of
+from closebell.cli.application import (
+    app,
+    end_interrupted,
+    fail,
+    progress_bar,
+    require_in_order,
+    show_notes,
+    show_table,
+    telling_of,
+)
 from closebell.cli.strategy_file import FileScores, read_file, strategy_of
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel
 from closebell.strategies import Strategy
 
-Folder = Annotated[Path, typer.Option("--out", help="Folder that keeps the seal, the count of trials and the results.")]
-OwnFile = Annotated[Path | None, typer.Option("--strategy-file", help="A Python file of yours; --strategies may name it.")]
+Folder = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Keeps the seal, the count of trials and the results.")]
 OpenHoldout = Annotated[bool, typer.Option("--open-holdout", help="Judge the sealed sessions too: possible once.")]
-Grid = Annotated[int, typer.Option(help="Stops, and targets, that the sensitivity looks at: 1, 3 or 5.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+Grid = Annotated[int, typer.Option(metavar="COUNT", help="Stops, and targets, that the sensitivity looks at: 1, 3 or 5.")]
+Seed = Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Of everything that is drawn.")]
 
 
 @app.command(name="validate")
@@ -44,11 +52,12 @@ def validate_configuration(
     cash: asked.Cash = "100000", config: asked.Config = None, slippage_bps: asked.SlippageBps = "5",
     commission_per_share: asked.PerShare = "0", commission_per_order: asked.PerOrder = "0",
     commission_per_round_trip: asked.PerRoundTrip = "0", capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False,
-    strategy_file: OwnFile = None, open_holdout: OpenHoldout = False, grid: Grid = 3, seed: Seed = 7, workers: asked.Workers = 2,
-    market: asked.AssetClass = Market.US_EQUITY,
+    strategy_file: asked.OwnFile = None, open_holdout: OpenHoldout = False, grid: Grid = 3, seed: Seed = 7,
+    workers: asked.Workers = 2, market: asked.AssetClass = Market.US_EQUITY,
 ) -> None:
     """Judge a configuration by sessions it was not chosen on. Status 1 when a red flag stands."""
     try:
+        require_in_order(since, until)
         if grid not in GRID_COUNTS:
             raise ConfigurationError(f"--grid is {grid}: write {', '.join(map(str, GRID_COUNTS))}")
         costs = asked.costs_of(slippage_bps, commission_per_share, commission_per_order, commission_per_round_trip, capacity)
@@ -61,7 +70,7 @@ def validate_configuration(
             request = ValidationRequest(
                 terms=TrialTerms(found.market, costs, asked.amount_of("--cash", cash)),
                 parameters=asked.desk_parameters(found, config, names),
-                first=asked.day_of(since), last=asked.day_of(until), grid_count=grid, seed=seed, workers_count=workers,
+                first=since, last=until, grid_count=grid, seed=seed, workers_count=workers,
                 opens_at=SystemClock().now() if open_holdout else None,
             )  # fmt: skip
             with progress_bar("validating", "backtests") as done:
@@ -122,7 +131,7 @@ def show_verdict(console: Console, found: Validation, judged: list[VerdictFlag])
         verdict = f"[{_STYLES[flag.colour]}]{flag.colour}[/]"
         number, limit = written(flag)
         table.add_row(flag.question, number, limit, verdict, escape(flag.note))
-    console.print(table)
+    show_table(console, table)
     red, amber = (sum(flag.colour is colour for flag in judged) for colour in (Colour.RED, Colour.AMBER))
     console.print("[green]passed[/green]" if not red else f"[red]refused[/red]: {red} red", f"and {amber} amber" if amber else "")
 
