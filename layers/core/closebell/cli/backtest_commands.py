@@ -26,8 +26,9 @@ from closebell.cli.application import (
     show_table,
     telling_of,
 )
+from closebell.cli.strategy_file import registered
 from closebell.model.decision import Decision
-from closebell.model.errors import ClosebellError
+from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
 from closebell.reports.formatting import usd
 
@@ -43,7 +44,7 @@ def backtest(
     cash: asked.Cash = "100000", config: asked.Config = None, slippage_bps: asked.SlippageBps = "5",
     per_share: asked.PerShare = "0", per_order: asked.PerOrder = "0", per_round_trip: asked.PerRoundTrip = "0",
     capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False, market: asked.AssetClass = Market.US_EQUITY,
-    every_decision: EveryDecision = False,
+    strategy_file: asked.OwnFile = None, every_decision: EveryDecision = False,
 ) -> None:
     """Trade past sessions with the deployed desk's own code; results before and after costs."""
     try:
@@ -51,15 +52,16 @@ def backtest(
         refuse_unfit(out)
         costs = asked.costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
         options = costs.options(asked.amount_of("--cash", cash))
-        found = asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
-        parameters = asked.desk_parameters(found, config, asked.names_in(strategies))
-        decisions: list[Decision] | None = [] if every_decision else None
-        with progress_bar("trading", "sessions") as progress:
-            records = run_backtest(
-                found.market, parameters, options, first=since, last=until,
-                decisions=decisions, warnings=bar_notes(found.market, parameters, found.notes), progress=progress,
-            )  # fmt: skip
-        summary = summary_of(records)
+        with registered(strategy_file) as own:
+            found = asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
+            parameters = asked.desk_parameters(found, config, asked.names_in(strategies, own))
+            decisions: list[Decision] | None = [] if every_decision else None
+            with progress_bar("trading", "sessions") as progress:
+                records = run_backtest(
+                    found.market, parameters, options, first=since, last=until,
+                    decisions=decisions, warnings=bar_notes(found.market, parameters, found.notes), progress=progress,
+                )  # fmt: skip
+            summary = summary_of(records)
         write_directory(out, backtest_files(records, summary))
     except ClosebellError as error:
         fail(error)
@@ -76,6 +78,7 @@ def compare(
     cash: asked.Cash = "100000", config: asked.Config = None, slippage_bps: asked.SlippageBps = "5",
     per_share: asked.PerShare = "0", per_order: asked.PerOrder = "0", per_round_trip: asked.PerRoundTrip = "0",
     capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False, market: asked.AssetClass = Market.US_EQUITY,
+    strategy_file: asked.OwnFile = None,
 ) -> None:
     """Backtest every strategy alone and all of them together, side by side."""
     compared = []
@@ -84,17 +87,20 @@ def compare(
         refuse_unfit(out)
         costs = asked.costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
         options = costs.options(asked.amount_of("--cash", cash))
-        found = asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
-        whole = asked.desk_parameters(found, config, asked.names_in(strategies))
-        span = span_of(found.market, whole, since, until)  # the same sessions for every one
-        desks = {name: voted_by(whole, (name,)) for name in whole.strategies} | {ENSEMBLE: whole}
-        told = bar_notes(found.market, whole, found.notes)
-        for name, parameters in desks.items():
-            with progress_bar(name, "sessions") as progress:
-                records = run_backtest(
-                    found.market, parameters, options, first=span[0], last=span[1], warnings=told, progress=progress
-                )
-            compared.append(ComparedBacktest(name, records, summary_of(records)))
+        with registered(strategy_file) as own:
+            found = asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
+            whole = asked.desk_parameters(found, config, asked.names_in(strategies, own))
+            span = span_of(found.market, whole, since, until)  # the same sessions for every one
+            if ENSEMBLE in whole.strategies:
+                raise ConfigurationError(f"{ENSEMBLE} is all of them together here: give your strategy another NAME")
+            desks = {name: voted_by(whole, (name,)) for name in whole.strategies} | {ENSEMBLE: whole}
+            told = bar_notes(found.market, whole, found.notes)
+            for name, parameters in desks.items():
+                with progress_bar(name, "sessions") as progress:
+                    records = run_backtest(
+                        found.market, parameters, options, first=span[0], last=span[1], warnings=told, progress=progress
+                    )
+                compared.append(ComparedBacktest(name, records, summary_of(records)))
         write_directory(out, comparison_files(compared))
     except ClosebellError as error:
         fail(error)

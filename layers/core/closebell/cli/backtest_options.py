@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from closebell import strategies as registry
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.adapters.system_clock import SystemClock
 from closebell.backtest.known_evidence import traded_instruments
@@ -14,12 +15,12 @@ from closebell.backtest.markets import NamedMarket, demo_market, synthetic_days
 from closebell.backtest.reader_notes import not_yet_note
 from closebell.backtest.run import Costs, default_parameters, voted_by
 from closebell.cli.application import DAY, read_day
+from closebell.cli.strategy_file import FileScores
 from closebell.configuration import read_parameters
 from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
 from closebell.simulation.bar_market import BarMarket, hours_of
-from closebell.strategies import STRATEGIES
 
 Bars = Annotated[str, typer.Option(metavar="FOLDER", help="Folder of SYMBOL.csv or SYMBOL.parquet; or demo, or synthetic.")]
 AssetClass = Annotated[Market, typer.Option("--market", help="What the files hold, shares or crypto pairs (BTC-USD.csv).")]
@@ -129,7 +130,7 @@ def desk_parameters(found: NamedMarket, config: Path | None, strategies: tuple[s
         raise ConfigurationError(f"the configuration {config} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"the configuration {config} is no UTF-8 text: {error}") from error
-    parameters = voted_by(read_parameters(text, STRATEGIES), strategies)
+    parameters = voted_by(read_parameters(text, registry.STRATEGIES), strategies)
     traded_instruments(parameters, found.market.asset_class)  # refused before anything is written
     return parameters
 
@@ -145,9 +146,15 @@ def amount_of(option: str, text: str) -> Decimal:
     return amount
 
 
-def names_in(text: str) -> tuple[str, ...]:
-    """Names with commas between; none where nothing is written. Raises ConfigurationError for commas alone."""
+def names_in(text: str, own: FileScores | None = None) -> tuple[str, ...]:
+    """Names with commas between; where nothing is written that of the user's own strategy, or none.
+
+    Raises ConfigurationError for commas alone, and for the name of a file.
+    """
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if text and not names:
         raise ConfigurationError(f"--strategies is {text!r}: write names with commas between, or leave it out for all of them")
-    return names
+    for name in names:
+        if name.endswith(".py"):
+            raise ConfigurationError(f"--strategies takes names, and {name} is a file: write --strategy-file {name}")
+    return names or ((own.name,) if own else ())

@@ -1,5 +1,6 @@
 """`closebell sweep`: one backtest for each of many configurations."""
 
+import hashlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +29,7 @@ from closebell.cli.application import (
     show_table,
     telling_of,
 )
+from closebell.cli.strategy_file import FileScores, registered
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
@@ -68,24 +70,28 @@ def sweep_command(
     since: asked.Since = None, until: asked.Until = None, cash: asked.Cash = "100000", config: asked.Config = None,
     slippage_bps: asked.SlippageBps = "5", per_share: asked.PerShare = "0", per_order: asked.PerOrder = "0",
     per_round_trip: asked.PerRoundTrip = "0", capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False,
+    strategy_file: asked.OwnFile = None,
 ) -> None:
     """Backtest many configurations in processes side by side; an interrupted sweep goes on with what is missing. Status 1 when
     every point failed."""
     try:
         require_in_order(since, until)
+        if stack and strategy_file:
+            raise ConfigurationError(f"the functions of {stack} do not have {strategy_file}: leave --stack out, and sweep here")
         costs = asked.costs_of(slippage_bps, per_share, per_order, per_round_trip, capacity)
         options = costs.options(asked.amount_of("--cash", cash))
-        found = asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
-        whole = asked.desk_parameters(found, config, asked.names_in(strategies))
-        base = desk_in(whole, market)
-        axes = read_axes([*(grid or ()), *([f"{UNIVERSE_COUNT}={universe_sizes}"] if universe_sizes else ())], base)
-        search = _search(sampler, axes, base, points, require_objective(objective), seed)
-        span = sweep_span(found.market, base, axes, since, until)
-        ground = SweepGround(found.market, options, *span)
-        notes = (*bar_notes(found.market, whole, found.notes), *universe_notes(KnownEvidence(found.market, whole), *span))
-        with SweepPool(ground, workers) as pool:
-            crew = FannedOut(ground, operator_desk(stack).archive, operator_sweep(stack)) if stack else pool
-            results = ranked(_swept(search, crew, ground_sha256(ground), out), objective)
+        with registered(strategy_file) as own:
+            found = asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
+            whole = asked.desk_parameters(found, config, asked.names_in(strategies, own))
+            base = desk_in(whole, market)
+            axes = read_axes([*(grid or ()), *([f"{UNIVERSE_COUNT}={universe_sizes}"] if universe_sizes else ())], base)
+            search = _search(sampler, axes, base, points, require_objective(objective), seed)
+            span = sweep_span(found.market, base, axes, since, until)
+            ground = SweepGround(found.market, options, *span)
+            notes = (*bar_notes(found.market, whole, found.notes), *universe_notes(KnownEvidence(found.market, whole), *span))
+            with SweepPool(ground, workers) as pool:
+                crew = FannedOut(ground, operator_desk(stack).archive, operator_sweep(stack)) if stack else pool
+                results = ranked(_swept(search, crew, _sweep_sha256(ground, own), out), objective)
         write_table(out, results)
     except ClosebellError as error:
         fail(error)
@@ -97,6 +103,12 @@ def sweep_command(
         console.print(f"written to {out / TABLE}", soft_wrap=True)
     if all(result.summary is None for result in results):
         raise typer.Exit(1)
+
+
+def _sweep_sha256(ground: SweepGround, own: FileScores | None) -> str:
+    """What all points have in common, the text of the user's own strategy with it: another text is traded anew."""
+    common = ground_sha256(ground)
+    return hashlib.sha256(common.encode() + own.content).hexdigest() if own else common
 
 
 def _search(sampler: Sampler, axes: tuple[SweepAxis, ...], base: ParameterSet, points: int, objective: str, seed: int) -> Search:

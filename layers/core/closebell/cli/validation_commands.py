@@ -1,10 +1,7 @@
 """`closebell validate`: is a configuration skill, or luck and a long search?"""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated
 
 import typer
@@ -12,7 +9,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from closebell import strategies as registry
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.adapters.system_clock import SystemClock
 from closebell.backtest.bias_panels import all_panels, newest_part, sessions_for
@@ -34,11 +30,10 @@ from closebell.cli.application import (
     show_table,
     telling_of,
 )
-from closebell.cli.strategy_file import FileScores, read_file, strategy_of
+from closebell.cli.strategy_file import FileScores, registered, strategy_of
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel
-from closebell.strategies import Strategy
 
 Folder = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Keeps the seal, the count of trials and the results.")]
 OpenHoldout = Annotated[bool, typer.Option("--open-holdout", help="Judge the sealed sessions too: possible once.")]
@@ -62,14 +57,11 @@ def validate_configuration(
             raise ConfigurationError(f"--grid is {grid}: write {', '.join(map(str, GRID_COUNTS))}")
         costs = asked.costs_of(slippage_bps, commission_per_share, commission_per_order, commission_per_round_trip, capacity)
         costs.options(asked.amount_of("--cash", cash))  # refused before anything is read
-        file = read_file(strategy_file) if strategy_file else None
-        own = strategy_of(file)._replace(scores=file) if file else None
-        with _registered(own):
+        with registered(strategy_file) as own:
             folder, found = ValidationFolder(out), asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
-            names = asked.names_in(strategies) or ((own.name,) if own else ())
             request = ValidationRequest(
                 terms=TrialTerms(found.market, costs, asked.amount_of("--cash", cash)),
-                parameters=asked.desk_parameters(found, config, names),
+                parameters=asked.desk_parameters(found, config, asked.names_in(strategies, own)),
                 first=since, last=until, grid_count=grid, seed=seed, workers_count=workers,
                 opens_at=SystemClock().now() if open_holdout else None,
             )  # fmt: skip
@@ -80,7 +72,7 @@ def validate_configuration(
             bars_judged = universe_panel(evidence.market, request.parameters, known.first, known.last)
             told = universe_notes(evidence, known.first, known.last)
             notes = (*bar_notes(found.market, request.parameters, found.notes), *told)
-        judged = [*flags(validation), *([_own_lookahead(file, bars_judged)] if file else [])]
+        judged = [*flags(validation), *([_own_lookahead(own, bars_judged)] if own else [])]
         folder.write(validation_files(validation, judged))
     except ClosebellError as error:
         fail(error)
@@ -99,20 +91,6 @@ def _own_lookahead(file: FileScores, bars_judged: BarPanel) -> VerdictFlag:
     strategy = strategy_of(replace(file))
     panels = all_panels(ExchangeCalendar(), sessions_for(strategy.lookback_sessions))
     return lookahead_flag(strategy, panels | {"the bars judged": newest_part(bars_judged)})
-
-
-@contextmanager
-def _registered(own: Strategy | None) -> Iterator[None]:
-    """Let a strategy of the user's vote as if it were registered. Raises ConfigurationError when its name is taken."""
-    known = registry.STRATEGIES
-    if own is not None:
-        if own.name in known:
-            raise ConfigurationError(f"a strategy {own.name!r} exists already: give yours another NAME")
-        registry.STRATEGIES = MappingProxyType({**known, own.name: own})
-    try:
-        yield
-    finally:
-        registry.STRATEGIES = known
 
 
 def show_verdict(console: Console, found: Validation, judged: list[VerdictFlag]) -> None:
