@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from closebell.adapters.system_clock import SystemClock
-from closebell.cli.application import app, fail
+from closebell.cli.application import app, end_interrupted, fail
 from closebell.model.errors import ClosebellError
 
 
@@ -19,14 +19,16 @@ def simulate(
     workers: Annotated[int, typer.Option(min=1, metavar="COUNT", help="Processes to play in.")] = 1,
 ) -> None:
     """Rehearse the desk on seeded markets with faults at every port, and check its invariants after every step."""
-    from closebell.rehearsal.command import rehearse, seeds_of, trail  # the other commands need not load the use cases
-
     try:
+        from closebell.rehearsal.command import rehearse, seeds_of, trail  # the other commands need not load the use cases
+
         chosen = seeds_of(seeds) if seed is None else range(seed, seed + 1)
         violations = rehearse(chosen, sessions, faults, typer.echo, SystemClock().now, workers)
         for line in trail(chosen.start, sessions, faults) if trace and seed is not None else ():
             typer.echo(line)
     except ClosebellError as error:
         fail(error)
+    except KeyboardInterrupt as error:
+        end_interrupted("nothing was kept", error)
     if violations:
         raise typer.Exit(1)
