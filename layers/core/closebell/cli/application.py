@@ -67,8 +67,8 @@ DAY = "YYYY-MM-DD"
 
 _PLAINLY = "plainly"
 _PLAIN = {
-    "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "\N{HORIZONTAL ELLIPSIS}": "...", "\N{RIGHT SINGLE QUOTATION MARK}": "'",
-    "\N{LESS-THAN OR EQUAL TO}": "<=", "\N{GREATER-THAN OR EQUAL TO}": ">=",
+    "\N{NO-BREAK SPACE}": " ", "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "\N{HORIZONTAL ELLIPSIS}": "...",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{LESS-THAN OR EQUAL TO}": "<=", "\N{GREATER-THAN OR EQUAL TO}": ">=",
 }  # fmt: skip
 
 _PIPE_COLUMNS_MAX = 100_000
@@ -89,11 +89,11 @@ class ResultConsole(Console):
 
 
 def show_table(console: Console, table: Table) -> None:
-    """A table of texts with no word or number cut. A pipe gets every row as one line; on a terminal cells wrap between words,
-    within them where a column folds, and lines run on where that does not do."""
+    """A table of texts with no word cut, and no number from its unit. A pipe gets every row as one line; on a terminal cells
+    wrap between words, within them where a column folds, and lines run on where that does not do."""
     for column in table.columns:
         texts = [column.header] if column.overflow == "fold" else [column.header, *column.cells]
-        column.min_width = max(len(word) for text in texts for word in (*f"{text}".split(), ""))
+        column.min_width = max(len(word) for text in texts for word in (*f"{text}".split(" "), ""))
     if not console.is_terminal:
         table.width = Measurement.get(console, console.options.update(max_width=_PIPE_COLUMNS_MAX), table).maximum
     console.print(table, crop=False)

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from closebell.backtest.known_evidence import KnownEvidence
 from closebell.backtest.reader_notes import bar_notes, universe_notes
+from closebell.backtest.report_page import shown
 from closebell.backtest.sweep import UNIVERSE_COUNT, SweepAxis, desk_in, grid_points, read_axes, sweep_span
 from closebell.backtest.sweep_archive import FannedOut
 from closebell.backtest.sweep_pool import SweepGround, SweepPool
@@ -33,6 +34,7 @@ from closebell.cli.strategy_file import FileScores, registered
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
+from closebell.reports.formatting import MINUS, UNKNOWN
 from closebell.wiring.operator import operator_desk, operator_sweep
 
 SHOWN_COUNT = 10
@@ -137,6 +139,11 @@ def _swept(search: Search, crew: Crew, sweep_sha256: str, out: Path) -> list[Poi
         return sweep(search, store, crew, sweep_sha256, tell)
 
 
+def _scored(value: float | None) -> str:
+    """Four digits, which tell the best from the next."""
+    return UNKNOWN if value is None else f"{value:,.4g}".replace("-", MINUS)
+
+
 def _show(console: Console, results: list[PointResult], objective: str) -> None:
     """The best points, the first that failed, and what a reader must know of a best one."""
     done = [result for result in results if result.summary is not None]
@@ -149,8 +156,8 @@ def _show(console: Console, results: list[PointResult], objective: str) -> None:
     for result in done[:SHOWN_COUNT]:
         of = dict(result.summary or {})
         table.add_row(
-            *(escape(result.values[name]) for name in names), "-" if of[objective] is None else f"{of[objective]:,.4g}",
-            f"{of['total_return_frac']:.2%}", f"{of['drawdown_frac_max']:.2%}", f"{of['trades_count']}",
+            *(escape(result.values[name]) for name in names), _scored(of[objective]),
+            *(shown(key, of[key]) for key in ("total_return_frac", "drawdown_frac_max", "trades_count")),
         )  # fmt: skip
     show_table(console, table)
     for result in results[len(done) : len(done) + SHOWN_COUNT]:

@@ -1,6 +1,8 @@
 """`closebell validate`: is a configuration skill, or luck and a long search?"""
 
 from dataclasses import replace
+from decimal import Decimal
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +36,7 @@ from closebell.cli.strategy_file import FileScores, registered, strategy_of
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel
+from closebell.reports.formatting import UNKNOWN, number, percent
 
 Folder = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Keeps the seal, the count of trials and the results.")]
 OpenHoldout = Annotated[bool, typer.Option("--open-holdout", help="Judge the sealed sessions too: possible once.")]
@@ -120,7 +123,7 @@ _STYLES = {Colour.GREEN: "green", Colour.AMBER: "yellow", Colour.RED: "red", Col
 def written(flag: VerdictFlag) -> tuple[str, str]:
     """A flag's number and its limit, with more digits than two where the number would look like the limit and is not."""
     if flag.value is None:
-        return "-", f"{flag.comparison} {_digits(flag, flag.limit, 2)}"
+        return UNKNOWN, f"{flag.comparison} {_digits(flag, flag.limit, 2)}"
     count = next(
         (count for count in range(2, 12) if _digits(flag, flag.value, count) != _digits(flag, flag.limit, count)), 2
     )
@@ -128,4 +131,6 @@ def written(flag: VerdictFlag) -> tuple[str, str]:
 
 
 def _digits(flag: VerdictFlag, value: float, count: int) -> str:
-    return f"{value:.{count}%}" if flag.is_frac else f"{value:.{count}f}"
+    if not isfinite(value):
+        return f"{value}"
+    return (percent if flag.is_frac else number)(Decimal(repr(float(value))), count)
