@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
 from typing import Literal
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from closebell.backtest.comparison import ComparedBacktest
@@ -84,6 +86,23 @@ def test_dark_mode_is_dark(browser: Browser) -> None:
         with opened(browser, report(), scheme=scheme) as (page, _):
             grounds.append(page.evaluate("getComputedStyle(document.querySelector('section')).backgroundColor"))
     assert grounds[0] != grounds[1]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_pictures_paper_is_the_cards_ground(browser: Browser, scheme: Scheme) -> None:
+    with opened(browser, comparison(), scheme=scheme) as (page, _):
+        ground = page.evaluate("getComputedStyle(document.querySelector('section:has(figure)')).backgroundColor")
+        with Image.open(BytesIO(page.locator("figure img").first.screenshot())) as picture:
+            shown = picture.convert("RGB").getpixel((picture.width - 12, 12))
+    assert f"rgb{shown}" == ground
+
+
+def test_the_shadow_of_a_table_that_goes_on_is_light_on_dark_and_dark_on_light(browser: Browser) -> None:
+    shadows: dict[Scheme, str] = {"light": "rgba(0, 0, 0, 0.16)", "dark": "rgba(255, 255, 255, 0.3)"}
+    for scheme, shadow in shadows.items():
+        with opened(browser, comparison(), 390, scheme) as (page, _):
+            drawn = page.evaluate("getComputedStyle(document.querySelector('.scroll')).backgroundImage")
+            assert drawn.count(shadow) == 2
 
 
 def test_trades_sort_by_number_up_and_then_down(browser: Browser) -> None:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner, Result
 
+from closebell.backtest.report_page import shown
 from closebell.backtest.result_files import refuse_unfit
 from closebell.cli import app
 from closebell.model.errors import ConfigurationError
@@ -61,7 +62,8 @@ def test_a_backtest_leaves_one_directory_whose_files_agree(bars: Path, tmp_path:
     told = (tmp_path / "r" / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
     assert all(words in told for words in ("slippage 5.0 bps", "commission $5.00 a round trip", "at most 5 positions"))
     assert result["commission_usd"] == pytest.approx(2.5 * result["trades_count"] * 2, rel=0.02)
-    assert result["trades_sha256"][:16] in done.output
+    assert f"the SHA-256 of all trades begins with {result['trades_sha256'][:16]}\n" in done.output
+    assert shown("total_return_frac", result["total_return_frac"]) in done.output, "as the page writes it"
     assert "after costs" in done.output
     assert "<script src" not in (tmp_path / "r" / "report.html").read_text()
 
@@ -333,3 +335,12 @@ def test_a_day_that_a_coin_lacks_is_named_and_shares_among_coins_are(coins: Path
     assert "AAPL.csv is not called after a crypto pair in USD" in done.output
     done = run("backtest", "--bars", tmp_path, "--out", tmp_path / "r")
     assert "a folder of pairs alone with --market crypto" in done.output
+
+
+def test_a_loss_has_one_minus_in_dollars_and_in_percent(bars: Path, tmp_path: Path) -> None:
+    words = ("--strategies", "rsi", "--from", "2013-01-02", "--commission-per-order", "500")
+    told = run("backtest", "--bars", bars, *words, "--out", tmp_path / "r").output
+    (row,) = (line for line in told.splitlines() if line.startswith("total return"))
+    assert row.split()[2].startswith("\N{MINUS SIGN}")
+    (row,) = (line for line in told.splitlines() if line.startswith("expectancy a trade"))
+    assert row.split()[3].startswith("\N{MINUS SIGN}$")

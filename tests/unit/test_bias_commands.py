@@ -1,5 +1,7 @@
 """`closebell lookahead` and `closebell warmup`, on registered strategies and on a file of the user's."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ def scores(panel):
 
 
 def run(*words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(cli.app, list(words), env={"COLUMNS": "200"})
+    done = CliRunner().invoke(cli.app, list(words), env={"COLUMNS": "60"})
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.output
 
@@ -59,6 +61,9 @@ def test_a_leak_is_shown_with_its_first_difference_and_status_1(tmp_path: Path, 
     assert code == 1
     assert "5 failed" in told
     assert "prophet prefix: T0 2014-03-03 is" in told
+    (row,) = (line for line in told.splitlines() if "5 failed" in line)
+    assert row.startswith("strategy prophet"), "a pipe gets every row whole"
+    assert row.endswith("prefix: T0 2014-03-03")
     assert "and unknown from the bars up to 2014-03-03 (panel 'trends')" in told
 
 
@@ -183,3 +188,18 @@ def test_a_file_that_is_no_python_is_told(tmp_path: Path) -> None:
 def test_a_failing_line_of_the_users_is_named(tmp_path: Path, quick: None) -> None:
     told = run("lookahead", "--strategy", written(tmp_path, LEAK.replace("return score", "return score / panel.price")))[1]
     assert "(line 8: return score / panel.price)" in told
+
+
+def test_how_far_a_check_is_is_shown_panel_by_panel(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+
+    @contextmanager
+    def bar(doing: str, of_what: str) -> Iterator[Callable[[int, int], None]]:
+        yield lambda done_count, total_count: told.append((done_count, total_count))
+
+    monkeypatch.setattr(cli.bias_commands, "progress_bar", bar)
+    for command in ("lookahead", "warmup"):
+        told.clear()
+        assert run(command, "--strategy-file", written(tmp_path, block("python")), "--cuts", "8")[0] == 0
+        assert told == [(done, len(told)) for done in range(1, len(told) + 1)]
+        assert len(told) > 3

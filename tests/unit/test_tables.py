@@ -18,7 +18,7 @@ def shown(columns_count: int, is_terminal: bool) -> list[str]:
     table.add_column("universe", overflow="fold")
     for title in ("after costs", "sharpe_annual_ratio", "costs", "before costs"):
         table.add_column(title, justify="right")
-    table.add_row(LONG, "mean_reversion", "-0.1234", "1,234,567.89", "−12.34%")
+    table.add_row(LONG, "mean_reversion", "-0.1234", "1,234,567.89", "−12.34\u00a0%")
     show_table(console, table)
     return stream.getvalue().splitlines()
 
@@ -27,13 +27,13 @@ def shown(columns_count: int, is_terminal: bool) -> list[str]:
 def test_a_pipe_gets_every_row_whole(columns_count: int) -> None:
     heading, row = shown(columns_count, is_terminal=False)
     assert heading.split() == ["universe", "after", "costs", "sharpe_annual_ratio", "costs", "before", "costs"]
-    assert row.split() == [LONG, "mean_reversion", "-0.1234", "1,234,567.89", "−12.34%"]
+    assert [word for word in row.split(" ") if word] == [LONG, "mean_reversion", "-0.1234", "1,234,567.89", "−12.34\u00a0%"]
 
 
 @pytest.mark.parametrize("columns_count", [20, 80, 400])
 def test_a_terminal_gets_words_and_numbers_whole_and_folds_only_what_may_be_long(columns_count: int) -> None:
-    words = [word for line in shown(columns_count, is_terminal=True) for word in line.split()]
-    assert {"universe", "sharpe_annual_ratio", "mean_reversion", "-0.1234", "1,234,567.89", "−12.34%"} <= set(words)
+    words = [word for line in shown(columns_count, is_terminal=True) for word in line.split(" ")]
+    assert {"universe", "sharpe_annual_ratio", "mean_reversion", "-0.1234", "1,234,567.89", "−12.34\u00a0%"} <= set(words)
     assert "".join(word for word in words if set(word) <= set("KO+PE")) == LONG
     assert not any("…" in word for word in words)
 

@@ -47,6 +47,9 @@ def test_noise_is_refused_with_status_1_and_the_holdout_is_opened_once(tmp_path:
     status, told = run(*words)
     assert status == 1
     assert "refused" in told
+    (row,) = (line for line in told.splitlines() if line.startswith("lookahead: checks failed"))
+    assert "amber" in row, "a pipe gets every row whole"
+    assert "other symbols: T0" in row
     assert json.loads((out / "validation.json").read_text())["holdout"]["opened_at"] is None
     assert {path.name for path in out.iterdir()} == {
         "holdout.json", "sensitivity.png", "trials.jsonl", "validation.json", "verdict.csv",
@@ -71,9 +74,9 @@ def test_noise_is_refused_with_status_1_and_the_holdout_is_opened_once(tmp_path:
 
 
 @pytest.mark.parametrize(("value", "limit", "is_frac", "shown"), [
-    (0.01005, 0.01, True, ("1.005%", "≤ 1.000%")), (0.4, 0.3, True, ("40.00%", "≤ 30.00%")),
-    (0.3, 0.3, True, ("30.00%", "≤ 30.00%")), (0.50004, 0.5, False, ("0.50004", "≤ 0.50000")),
-    (None, 0.5, False, ("-", "≤ 0.50")),
+    (0.01005, 0.01, True, ("1.005\u00a0%", "≤ 1.000\u00a0%")), (0.4, 0.3, True, ("40.00\u00a0%", "≤ 30.00\u00a0%")),
+    (0.3, 0.3, True, ("30.00\u00a0%", "≤ 30.00\u00a0%")), (0.50004, 0.5, False, ("0.50004", "≤ 0.50000")),
+    (None, 0.5, False, ("–", "≤ 0.50")), (-0.0371, 0.0, True, ("−3.71\u00a0%", "≤ 0.00\u00a0%")),
 ])  # fmt: skip
 def test_what_is_over_its_limit_is_seen_to_be(value: float | None, limit: float, is_frac: bool, shown: tuple[str, str]) -> None:
     flag = VerdictFlag("any", value, "≤", limit, is_frac, Colour.RED, "")

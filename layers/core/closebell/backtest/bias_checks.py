@@ -41,6 +41,12 @@ FUTURES = ("shuffled", "other numbers", "missing", "extreme")
 LOOKAHEAD_CHECKS = ("repeat", "memory", "prefix", *(f"future {kind}" for kind in FUTURES), "other symbols")
 WARMUP_CHECKS = ("start", *(f"history x{multiple:g}" for multiple in HISTORY_MULTIPLES))
 
+Tell = Callable[[], None]
+
+
+def untold() -> None:
+    """Nobody follows."""
+
 
 @dataclass(frozen=True)
 class BiasSubject:
@@ -124,24 +130,25 @@ class BiasFinding:
 
 
 def lookahead_findings(
-    subject: BiasSubject, panels: Mapping[str, BarPanel], cuts_count: int = CUTS_COUNT, seed: int = 1
+    subject: BiasSubject, panels: Mapping[str, BarPanel], cuts_count: int = CUTS_COUNT, seed: int = 1, tell: Tell = untold
 ) -> tuple[BiasFinding, ...]:
-    """The first finding of each of `LOOKAHEAD_CHECKS`; none when no row knows its future.
+    """The first finding of each of `LOOKAHEAD_CHECKS`; none when no row knows its future. `tell` hears of each panel's end.
 
     Raises ConfigurationError when the function fails, returns what is no matrix of its panel or no score, or says one thing or
     nothing from the first to the last row of every panel: whether it knows the future cannot be seen then.
     """
     with _elsewhere(subject) as elsewhere:
         found = _firsts(
-            _lookahead(subject, elsewhere, name, _given(subject, panel), cuts_count, seed) for name, panel in panels.items()
+            _lookahead(subject, elsewhere, name, _given(subject, panel), cuts_count, seed)
+            for name, panel in _told(panels, tell)
         )
     return found or _none_of(subject, panels)
 
 
 def warmup_findings(
-    subject: BiasSubject, panels: Mapping[str, BarPanel], cuts_count: int = CUTS_COUNT, seed: int = 1
+    subject: BiasSubject, panels: Mapping[str, BarPanel], cuts_count: int = CUTS_COUNT, seed: int = 1, tell: Tell = untold
 ) -> tuple[BiasFinding, ...]:
-    """The first finding of each of `WARMUP_CHECKS`; none when the declared look back is true.
+    """The first finding of each of `WARMUP_CHECKS`; none when the declared look back is true. `tell` hears of each panel's end.
 
     Raises ValueError for a panel of fewer than 2 x `lookback_sessions` + 1 rows, which cannot show it; ConfigurationError as
     `lookahead_findings` does.
@@ -150,8 +157,15 @@ def warmup_findings(
     for name, panel in panels.items():
         if len(panel.sessions) < needed:
             raise ValueError(f"panel {name!r} has {len(panel.sessions)} sessions; {subject.name} is judged on {needed} or more")
-    found = _firsts(_warmup(subject, name, _given(subject, panel), cuts_count, seed) for name, panel in panels.items())
+    found = _firsts(_warmup(subject, name, _given(subject, panel), cuts_count, seed) for name, panel in _told(panels, tell))
     return found or _none_of(subject, panels)
+
+
+def _told(panels: Mapping[str, BarPanel], tell: Tell) -> Iterator[tuple[str, BarPanel]]:
+    """The panels one after the other; the next is asked for when what is made of one is done."""
+    for name, panel in panels.items():
+        yield name, panel
+        tell()
 
 
 def cut_rows(panel: BarPanel, count: int, seed: int) -> list[int]:

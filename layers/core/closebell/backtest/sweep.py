@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from closebell import strategies as registry
 from closebell.backtest.known_evidence import traded_instruments
 from closebell.backtest.run import span_of
 from closebell.configuration import allowed_values
@@ -25,7 +26,6 @@ from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
 from closebell.simulation.bar_market import BarMarket
-from closebell.strategies import STRATEGIES
 
 UNIVERSE, UNIVERSE_COUNT, STRATEGY_NAMES, VOTES = "universe", "universe_count", "strategies", "votes_to_act_count_min"
 POINTS_COUNT_MAX = 10_000
@@ -212,8 +212,8 @@ def _value_faults(name: str, value: str, base: ParameterSet) -> Iterator[str]:
         for unknown in (word for word in dict.fromkeys(value.split("+")) if word not in symbols):
             yield f"there is no symbol {unknown!r} in the configuration's universe of {of} instruments, such as {symbols[0]}"
     elif name == STRATEGY_NAMES:
-        for unknown in (word for word in dict.fromkeys(value.split("+")) if word not in STRATEGIES):
-            yield f"there is no strategy {unknown!r}. Allowed: {', '.join(STRATEGIES)}"
+        for unknown in (word for word in dict.fromkeys(value.split("+")) if word not in registry.STRATEGIES):
+            yield f"there is no strategy {unknown!r}. Allowed: {', '.join(registry.STRATEGIES)}"
         yield from _repeated(name, value, "a strategy votes once")
     else:
         try:

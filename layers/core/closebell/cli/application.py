@@ -6,6 +6,7 @@ import sys
 from codecs import register_error
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TextIO
@@ -18,11 +19,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from typer.core import TyperGroup
 
-from closebell.model.errors import DataError
+from closebell.model.errors import ConfigurationError, DataError
+
+_SENTENCE_SIGNS_MAX = 1_000
 
 
 class SayingGroup(TyperGroup):
-    """Commands whose words may have nowhere to go: a stdout on a full disk is an error in a line, whoever writes to it."""
+    """Commands whose words may have nowhere to go: a stdout on a full disk is an error in a line, whoever writes to it.
+
+    The list of them has the whole first sentence of each.
+    """
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, it.get_short_help_str(limit=_SENTENCE_SIGNS_MAX)) for name, it in found if it])
 
     def invoke(self, ctx: Any) -> object:  # whose type typer keeps to itself
         try:
@@ -48,15 +59,16 @@ def _takes_a_line(stream: TextIO) -> bool:
 
 app = typer.Typer(
     help="A trading desk that runs itself: ask it why, stop it, set it up.", no_args_is_help=True, add_completion=False,
-    cls=SayingGroup,
+    cls=SayingGroup, rich_markup_mode=None,  # the tables of rich's help cut what is wider than its column
 )  # fmt: skip
 
-Stack = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", help="Name of the deployed stack.")]
+Stack = Annotated[str, typer.Option(envvar="CLOSEBELL_STACK", metavar="STACK", help="Name of the deployed stack.")]
+DAY = "YYYY-MM-DD"
 
 _PLAINLY = "plainly"
 _PLAIN = {
-    "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "\N{HORIZONTAL ELLIPSIS}": "...", "\N{RIGHT SINGLE QUOTATION MARK}": "'",
-    "\N{LESS-THAN OR EQUAL TO}": "<=", "\N{GREATER-THAN OR EQUAL TO}": ">=",
+    "\N{NO-BREAK SPACE}": " ", "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "\N{HORIZONTAL ELLIPSIS}": "...",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{LESS-THAN OR EQUAL TO}": "<=", "\N{GREATER-THAN OR EQUAL TO}": ">=",
 }  # fmt: skip
 
 _PIPE_COLUMNS_MAX = 100_000
@@ -77,11 +89,11 @@ class ResultConsole(Console):
 
 
 def show_table(console: Console, table: Table) -> None:
-    """A table of texts with no word or number cut. A pipe gets every row as one line; on a terminal cells wrap between words,
-    within them where a column folds, and lines run on where that does not do."""
+    """A table of texts with no word cut, and no number from its unit. A pipe gets every row as one line; on a terminal cells
+    wrap between words, within them where a column folds, and lines run on where that does not do."""
     for column in table.columns:
         texts = [column.header] if column.overflow == "fold" else [column.header, *column.cells]
-        column.min_width = max(len(word) for text in texts for word in (*f"{text}".split(), ""))
+        column.min_width = max(len(word) for text in texts for word in (*f"{text}".split(" "), ""))
     if not console.is_terminal:
         table.width = Measurement.get(console, console.options.update(max_width=_PIPE_COLUMNS_MAX), table).maximum
     console.print(table, crop=False)
@@ -141,6 +153,20 @@ def progress_on_stderr(*columns: ProgressColumn) -> Progress:
     return Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=is_beside_stdout
     )
+
+
+def read_day(text: str) -> date:
+    """An option's date. Raises BadParameter, which names the option."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no date such as 2021-01-04") from error
+
+
+def require_in_order(since: date | None, until: date | None) -> None:
+    """Refuse a span that ends before it begins. Raises ConfigurationError."""
+    if since and until and since > until:
+        raise ConfigurationError(f"--from {since} is after --to {until}: the earlier date is --from")
 
 
 def fail(error: Exception) -> NoReturn:

@@ -1,44 +1,66 @@
 """What `backtest`, `compare`, `sweep` and `validate` are asked alike: which bars, costs, cash, sessions and configuration."""
 
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from closebell import strategies as registry
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.adapters.system_clock import SystemClock
 from closebell.backtest.known_evidence import traded_instruments
 from closebell.backtest.markets import NamedMarket, demo_market, synthetic_days
 from closebell.backtest.reader_notes import not_yet_note
 from closebell.backtest.run import Costs, default_parameters, voted_by
+from closebell.cli.application import DAY, read_day
+from closebell.cli.strategy_file import FileScores
 from closebell.configuration import read_parameters
 from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
 from closebell.simulation.bar_market import BarMarket, hours_of
-from closebell.strategies import STRATEGIES
 
-Bars = Annotated[str, typer.Option(help="Folder of SYMBOL.csv or SYMBOL.parquet; or demo, or synthetic.")]
+Bars = Annotated[str, typer.Option(metavar="FOLDER", help="Folder of SYMBOL.csv or SYMBOL.parquet; or demo, or synthetic.")]
 AssetClass = Annotated[Market, typer.Option("--market", help="What the files hold, shares or crypto pairs (BTC-USD.csv).")]
-Workers = Annotated[int, typer.Option(min=1, max=256, help="Processes.")]
-Out = Annotated[Path, typer.Option(help="Folder for the results.")]
-Strategies = Annotated[str, typer.Option(help="Names with commas between; the configuration's if left out.")]
-Since = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First session traded.")]
-Until = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last session traded.")]
-Cash = Annotated[str, typer.Option(help="USD at the start.")]
-Config = Annotated[Path | None, typer.Option(help="The desk's configuration, as in examples/desk.toml.")]
-SlippageBps = Annotated[
-    str, typer.Option(help="What a market or stop order pays beyond the price, in 0.01 %: 5, or a share of the spread, 0.5*10.")
+Workers = Annotated[int, typer.Option(min=1, max=256, metavar="COUNT", help="Processes.")]
+Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the results.")]
+Strategies = Annotated[
+    str, typer.Option(metavar="NAMES", help="Names with commas between; the configuration's if left out.")
 ]
-PerShare = Annotated[str, typer.Option("--commission-per-share", help="USD.")]
-PerOrder = Annotated[str, typer.Option("--commission-per-order", help="USD.")]
+OwnFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--strategy-file", metavar="FILE",
+        help="A Python file of yours with a strategy, which votes alone unless --strategies names it and others.",
+    ),
+]
+Since = Annotated[date | None, typer.Option("--from", parser=read_day, metavar=DAY, help="First session traded.")]
+Until = Annotated[date | None, typer.Option("--to", parser=read_day, metavar=DAY, help="Last session traded.")]
+Cash = Annotated[str, typer.Option(metavar="USD", help="At the start.")]
+Config = Annotated[Path | None, typer.Option(metavar="FILE", help="The desk's configuration, as in examples/desk.toml.")]
+SlippageBps = Annotated[
+    str,
+    typer.Option(
+        metavar="BPS",
+        help="What a market or stop order pays beyond the price, in 0.01 %: 5, or a share of the spread, 0.5*10.",
+    ),
+]
+PerShare = Annotated[str, typer.Option("--commission-per-share", metavar="USD", help="Of each share.")]
+PerOrder = Annotated[str, typer.Option("--commission-per-order", metavar="USD", help="Of each order that trades.")]
 PerRoundTrip = Annotated[
-    str, typer.Option("--commission-per-round-trip", help="USD, half when a holding begins, the rest when it ends.")
+    str,
+    typer.Option(
+        "--commission-per-round-trip", metavar="USD", help="Half when a holding begins, the rest when it ends."
+    ),
 ]
 Capacity = Annotated[
-    str, typer.Option(help="Part of the mean daily volume that each of the 4 prices of a bar offers; of a coin's 49, 4/49 of it.")
+    str,
+    typer.Option(
+        metavar="FRAC",
+        help="Part of the mean daily volume that each of the 4 prices of a bar offers; of a coin's 49, 4/49 of it.",
+    ),
 ]
 Gaps = Annotated[
     bool, typer.Option("--allow-gaps", help="Take a session that a file lacks for one without trading; otherwise it is an error.")
@@ -108,7 +130,7 @@ def desk_parameters(found: NamedMarket, config: Path | None, strategies: tuple[s
         raise ConfigurationError(f"the configuration {config} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"the configuration {config} is no UTF-8 text: {error}") from error
-    parameters = voted_by(read_parameters(text, STRATEGIES), strategies)
+    parameters = voted_by(read_parameters(text, registry.STRATEGIES), strategies)
     traded_instruments(parameters, found.market.asset_class)  # refused before anything is written
     return parameters
 
@@ -124,14 +146,15 @@ def amount_of(option: str, text: str) -> Decimal:
     return amount
 
 
-def names_in(text: str) -> tuple[str, ...]:
-    """Names with commas between; none where nothing is written. Raises ConfigurationError for commas alone."""
+def names_in(text: str, own: FileScores | None = None) -> tuple[str, ...]:
+    """Names with commas between; where nothing is written that of the user's own strategy, or none.
+
+    Raises ConfigurationError for commas alone, and for the name of a file.
+    """
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if text and not names:
         raise ConfigurationError(f"--strategies is {text!r}: write names with commas between, or leave it out for all of them")
-    return names
-
-
-def day_of(at: datetime | None) -> date | None:
-    """An option's date."""
-    return at.date() if at else None
+    for name in names:
+        if name.endswith(".py"):
+            raise ConfigurationError(f"--strategies takes names, and {name} is a file: write --strategy-file {name}")
+    return names or ((own.name,) if own else ())

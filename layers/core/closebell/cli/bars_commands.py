@@ -1,6 +1,6 @@
 """`closebell bars fetch`: price files for backtests."""
 
-from datetime import datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +10,17 @@ from rich.console import Console
 from closebell.adapters.bar_store import BarFormat
 from closebell.adapters.system_clock import SystemClock
 from closebell.app.fetch_bars import FetchedBars
-from closebell.cli.application import app, end_interrupted, fail, progress_bar, telling_of
+from closebell.cli.application import (
+    DAY,
+    SayingGroup,
+    app,
+    end_interrupted,
+    fail,
+    progress_bar,
+    read_day,
+    require_in_order,
+    telling_of,
+)
 from closebell.model.errors import (
     AccessRefused,
     BrokerKeyRefused,
@@ -24,17 +34,20 @@ LATE_STARTS_SHOWN_MAX = 5
 LATE_DAYS = 7
 """A first bar that comes sooner after the first date waited for a weekend or a holiday."""
 
-bars_app = typer.Typer(help="Price files for backtests.", no_args_is_help=True)
+bars_app = typer.Typer(help="Price files for backtests.", no_args_is_help=True, cls=SayingGroup)
 app.add_typer(bars_app, name="bars")
 
 
 @bars_app.command()
 def fetch(
     symbols: Annotated[list[str], typer.Argument(help="For example AAPL BRK.B BTC/USD.", show_default=False)],
-    since: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First date.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder for SYMBOL.csv.", show_default=False)],
+    since: Annotated[
+        date, typer.Option("--from", parser=read_day, metavar=DAY, help="First date.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for SYMBOL.csv.", show_default=False)],
     until: Annotated[
-        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last date; the last finished session if left out.")
+        date | None,
+        typer.Option("--to", parser=read_day, metavar=DAY, help="Last date; the last finished session if left out."),
     ] = None,
     bar_format: Annotated[BarFormat, typer.Option("--format", help="How the files are written.")] = BarFormat.CSV,
     feed: Annotated[Literal["sip", "iex"], typer.Option(help="sip is every exchange, iex one of them.")] = "sip",
@@ -57,10 +70,9 @@ def fetch(
         shown(done_count, total_count)
 
     try:
+        require_in_order(since, until)
         with progress_bar("fetching", "symbols") as shown, bar_fetch(out, bar_format, feed) as missing:
-            fetched = missing.fetch(
-                symbols, since.date(), until.date() if until else None, SystemClock().now(), replaces=refresh, progress=follow
-            )
+            fetched = missing.fetch(symbols, since, until, SystemClock().now(), replaces=refresh, progress=follow)
     except ClosebellError as error:
         fail(_with_what_to_do(error, *done))
     except KeyboardInterrupt as error:
@@ -79,15 +91,15 @@ def _with_what_to_do(error: ClosebellError, done_count: int, total_count: int) -
     return type(error)(f"{error}\n{done_count} of {total_count} symbols are done; the same command{when} goes on with the others")
 
 
-def _tell(console: Console, fetched: FetchedBars, out: Path, since: datetime) -> None:
+def _tell(console: Console, fetched: FetchedBars, out: Path, since: date) -> None:
     console.print(
         f"{len(fetched.written)} fetched to {out}, adjusted for splits and dividends as of today; "
         f"{len(fetched.kept)} there already, {len(fetched.refused)} not to be had", soft_wrap=True,
     )  # fmt: skip
-    late = sorted((first, symbol) for symbol, first in fetched.written.items() if (first - since.date()).days > LATE_DAYS)
+    late = sorted((first, symbol) for symbol, first in fetched.written.items() if (first - since).days > LATE_DAYS)
     if late:
         shown = ", ".join(f"{symbol} on {first}" for first, symbol in late[-LATE_STARTS_SHOWN_MAX:])
-        console.print(f"note: {len(late)} begin later than {since:%Y-%m-%d}: {shown}", soft_wrap=True, markup=False)
+        console.print(f"note: {len(late)} begin later than {since}: {shown}", soft_wrap=True, markup=False)
     for note in sorted(fetched.notes):
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     for symbol, why in fetched.refused.items():

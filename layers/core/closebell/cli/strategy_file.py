@@ -1,16 +1,20 @@
 """A strategy in a file of the user's own, outside the package."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.abc import SourceLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from traceback import extract_tb
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 
-from closebell.model.errors import ConfigurationError
+import numpy as np
+
+from closebell import strategies as registry
+from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.panel import BarPanel, Matrix
 from closebell.strategies import Strategy
 
@@ -33,22 +37,62 @@ class _ReadOnce(SourceLoader):
 
 @dataclass(frozen=True)
 class FileScores:
-    """A file's `scores(panel)`. A process that it is sent to runs the same text, whatever the file says by then."""
+    """A file's `scores(panel)`. A process that it is sent to runs the same text, whatever the file says by then.
+
+    Called, it raises ConfigurationError where the file's function fails or returns what is no score for each bar.
+    """
 
     path: Path
     content: bytes
 
     def __call__(self, panel: BarPanel) -> Matrix:
+        size = f"{len(panel.sessions)} sessions x {len(panel.symbols)} symbols"
         scores: Callable[[BarPanel], Matrix] = self.module.scores
-        return scores(panel)
+        try:
+            found = np.asarray(scores(panel), dtype=np.float64)
+        except ClosebellError:
+            raise  # it says it itself
+        except (Exception, SystemExit) as error:  # a function that ends the process would end it as if all were well
+            told = f"{type(error).__name__}: {error}{_line(error, self.path)}"
+            raise ConfigurationError(f"{self.path}: scores(panel) fails on {size}: {told}") from error
+        if found.shape != panel.close.shape:
+            raise ConfigurationError(f"{self.path}: scores(panel) returns shape {found.shape} for {size}: one score for each bar")
+        if (np.abs(found) > 1.0).any():
+            raise ConfigurationError(f"{self.path}: scores(panel) returns {found[np.abs(found) > 1.0][0]:g}: a score is -1 to 1")
+        return found
 
     def __reduce__(self) -> tuple[type["FileScores"], tuple[Path, bytes]]:
         return FileScores, (self.path, self.content)
+
+    @property
+    def name(self) -> str:
+        """The strategy's. Raises as `read_strategy`."""
+        return strategy_of(self).name
 
     @cached_property
     def module(self) -> ModuleType:
         """The file, run once in each process. Raises ConfigurationError."""
         return _executed(self.path, self.content)
+
+
+@contextmanager
+def registered(path: Path | None) -> Iterator[FileScores | None]:
+    """Let a file's strategy vote as if it were registered, here and in the processes that begin meanwhile; nothing for no file.
+
+    Raises ConfigurationError as `read_strategy`, and when its name is taken.
+    """
+    if path is None:
+        yield None
+        return
+    file, known = read_file(path), registry.STRATEGIES
+    own = strategy_of(file)._replace(scores=file)
+    if own.name in known:
+        raise ConfigurationError(f"a strategy {own.name!r} exists already: give the one in {path} another NAME")
+    registry.STRATEGIES = MappingProxyType({**known, own.name: own})
+    try:
+        yield file
+    finally:
+        registry.STRATEGIES = known
 
 
 def read_strategy(path: Path) -> Strategy:

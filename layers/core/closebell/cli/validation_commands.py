@@ -1,10 +1,9 @@
 """`closebell validate`: is a configuration skill, or luck and a long search?"""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
+from math import isfinite
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated
 
 import typer
@@ -12,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from closebell import strategies as registry
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.adapters.system_clock import SystemClock
 from closebell.backtest.bias_panels import all_panels, newest_part, sessions_for
@@ -24,18 +22,26 @@ from closebell.backtest.validation_files import validation_files
 from closebell.backtest.validation_folder import ValidationFolder
 from closebell.backtest.verdict import Colour, VerdictFlag, flags, is_refused, lookahead_flag
 from closebell.cli import backtest_options as asked
-from closebell.cli.application import app, end_interrupted, fail, progress_bar, show_notes, telling_of
-from closebell.cli.strategy_file import FileScores, read_file, strategy_of
+from closebell.cli.application import (
+    app,
+    end_interrupted,
+    fail,
+    progress_bar,
+    require_in_order,
+    show_notes,
+    show_table,
+    telling_of,
+)
+from closebell.cli.strategy_file import FileScores, registered, strategy_of
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel
-from closebell.strategies import Strategy
+from closebell.reports.formatting import UNKNOWN, number, percent
 
-Folder = Annotated[Path, typer.Option("--out", help="Folder that keeps the seal, the count of trials and the results.")]
-OwnFile = Annotated[Path | None, typer.Option("--strategy-file", help="A Python file of yours; --strategies may name it.")]
+Folder = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Keeps the seal, the count of trials and the results.")]
 OpenHoldout = Annotated[bool, typer.Option("--open-holdout", help="Judge the sealed sessions too: possible once.")]
-Grid = Annotated[int, typer.Option(help="Stops, and targets, that the sensitivity looks at: 1, 3 or 5.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+Grid = Annotated[int, typer.Option(metavar="COUNT", help="Stops, and targets, that the sensitivity looks at: 1, 3 or 5.")]
+Seed = Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Of everything that is drawn.")]
 
 
 @app.command(name="validate")
@@ -44,24 +50,22 @@ def validate_configuration(
     cash: asked.Cash = "100000", config: asked.Config = None, slippage_bps: asked.SlippageBps = "5",
     commission_per_share: asked.PerShare = "0", commission_per_order: asked.PerOrder = "0",
     commission_per_round_trip: asked.PerRoundTrip = "0", capacity: asked.Capacity = "1", allow_gaps: asked.Gaps = False,
-    strategy_file: OwnFile = None, open_holdout: OpenHoldout = False, grid: Grid = 3, seed: Seed = 7, workers: asked.Workers = 2,
-    market: asked.AssetClass = Market.US_EQUITY,
+    strategy_file: asked.OwnFile = None, open_holdout: OpenHoldout = False, grid: Grid = 3, seed: Seed = 7,
+    workers: asked.Workers = 2, market: asked.AssetClass = Market.US_EQUITY,
 ) -> None:
     """Judge a configuration by sessions it was not chosen on. Status 1 when a red flag stands."""
     try:
+        require_in_order(since, until)
         if grid not in GRID_COUNTS:
             raise ConfigurationError(f"--grid is {grid}: write {', '.join(map(str, GRID_COUNTS))}")
         costs = asked.costs_of(slippage_bps, commission_per_share, commission_per_order, commission_per_round_trip, capacity)
         costs.options(asked.amount_of("--cash", cash))  # refused before anything is read
-        file = read_file(strategy_file) if strategy_file else None
-        own = strategy_of(file)._replace(scores=file) if file else None
-        with _registered(own):
+        with registered(strategy_file) as own:
             folder, found = ValidationFolder(out), asked.market_named(bars, costs, gaps_are_allowed=allow_gaps, market=market)
-            names = asked.names_in(strategies) or ((own.name,) if own else ())
             request = ValidationRequest(
                 terms=TrialTerms(found.market, costs, asked.amount_of("--cash", cash)),
-                parameters=asked.desk_parameters(found, config, names),
-                first=asked.day_of(since), last=asked.day_of(until), grid_count=grid, seed=seed, workers_count=workers,
+                parameters=asked.desk_parameters(found, config, asked.names_in(strategies, own)),
+                first=since, last=until, grid_count=grid, seed=seed, workers_count=workers,
                 opens_at=SystemClock().now() if open_holdout else None,
             )  # fmt: skip
             with progress_bar("validating", "backtests") as done:
@@ -71,7 +75,7 @@ def validate_configuration(
             bars_judged = universe_panel(evidence.market, request.parameters, known.first, known.last)
             told = universe_notes(evidence, known.first, known.last)
             notes = (*bar_notes(found.market, request.parameters, found.notes), *told)
-        judged = [*flags(validation), *([_own_lookahead(file, bars_judged)] if file else [])]
+        judged = [*flags(validation), *([_own_lookahead(own, bars_judged)] if own else [])]
         folder.write(validation_files(validation, judged))
     except ClosebellError as error:
         fail(error)
@@ -92,20 +96,6 @@ def _own_lookahead(file: FileScores, bars_judged: BarPanel) -> VerdictFlag:
     return lookahead_flag(strategy, panels | {"the bars judged": newest_part(bars_judged)})
 
 
-@contextmanager
-def _registered(own: Strategy | None) -> Iterator[None]:
-    """Let a strategy of the user's vote as if it were registered. Raises ConfigurationError when its name is taken."""
-    known = registry.STRATEGIES
-    if own is not None:
-        if own.name in known:
-            raise ConfigurationError(f"a strategy {own.name!r} exists already: give yours another NAME")
-        registry.STRATEGIES = MappingProxyType({**known, own.name: own})
-    try:
-        yield
-    finally:
-        registry.STRATEGIES = known
-
-
 def show_verdict(console: Console, found: Validation, judged: list[VerdictFlag]) -> None:
     """Each question with its number, its limit and its colour, then what stands."""
     split = found.split
@@ -122,7 +112,7 @@ def show_verdict(console: Console, found: Validation, judged: list[VerdictFlag])
         verdict = f"[{_STYLES[flag.colour]}]{flag.colour}[/]"
         number, limit = written(flag)
         table.add_row(flag.question, number, limit, verdict, escape(flag.note))
-    console.print(table)
+    show_table(console, table)
     red, amber = (sum(flag.colour is colour for flag in judged) for colour in (Colour.RED, Colour.AMBER))
     console.print("[green]passed[/green]" if not red else f"[red]refused[/red]: {red} red", f"and {amber} amber" if amber else "")
 
@@ -133,7 +123,7 @@ _STYLES = {Colour.GREEN: "green", Colour.AMBER: "yellow", Colour.RED: "red", Col
 def written(flag: VerdictFlag) -> tuple[str, str]:
     """A flag's number and its limit, with more digits than two where the number would look like the limit and is not."""
     if flag.value is None:
-        return "-", f"{flag.comparison} {_digits(flag, flag.limit, 2)}"
+        return UNKNOWN, f"{flag.comparison} {_digits(flag, flag.limit, 2)}"
     count = next(
         (count for count in range(2, 12) if _digits(flag, flag.value, count) != _digits(flag, flag.limit, count)), 2
     )
@@ -141,4 +131,6 @@ def written(flag: VerdictFlag) -> tuple[str, str]:
 
 
 def _digits(flag: VerdictFlag, value: float, count: int) -> str:
-    return f"{value:.{count}%}" if flag.is_frac else f"{value:.{count}f}"
+    if not isfinite(value):
+        return f"{value}"
+    return (percent if flag.is_frac else number)(Decimal(repr(float(value))), count)

@@ -1,13 +1,16 @@
 """`closebell simulate`: rehearse many seeds, or one with its trail."""
 
 import re
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.synchronize import Event
 from statistics import median
 
 from closebell.model.books import Trade
@@ -98,13 +101,41 @@ def _played(seeds: range, sessions_count: int, faults: frozenset[str], workers_c
     if workers_count == 1:
         yield from map(play, batches)
         return
-    with ProcessPoolExecutor(workers_count, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(play, batches)
+    context = get_context("spawn")
+    given_up = context.Event()
+    with ProcessPoolExecutor(workers_count, mp_context=context, initializer=_begin, initargs=(given_up,)) as pool:
+        try:
+            with _uninterrupted():
+                rehearsed = pool.map(play, batches)
+            yield from rehearsed
+        finally:
+            given_up.set()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """An interrupt waits until the processes are begun. They are deaf to it, which would end them loudly: they are told."""
+    resource_tracker.ensure_running()  # it lets interrupts through again when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_given_ups: list[Event] = []
+"""Tells a process of a pool that nobody waits for its seeds any more; none where they are played in one process."""
+
+
+def _begin(given_up: Event) -> None:
+    _given_ups.append(given_up)
 
 
 def _play_batch(seeds: range, sessions_count: int, faults: frozenset[str]) -> PlayedSeeds:
     played = PlayedSeeds()
     for seed in seeds:
+        if any(given_up.is_set() for given_up in _given_ups):
+            break
         days = DeskDays(Rehearsal(seed, sessions_count, faults, newsletters=sessions_count > 3 and seed % 25 == 0))
         days.play()
         played.add(days)

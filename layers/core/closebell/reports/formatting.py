@@ -1,4 +1,5 @@
-"""Numbers and dates as a reader sees them. Nothing else in the project turns a number into prose.
+"""Numbers and dates as a reader of mails, pages and tables on the terminal sees them. Sentences elsewhere that name a limit or a
+count, such as notes and errors, write their own.
 
 Thousands have commas, minus is U+2212, and the blank before % does not break.
 """
