@@ -18,9 +18,9 @@ from closebell.backtest.bias_checks import (
     warmup_findings,
 )
 from closebell.backtest.bias_panels import real_panels, synthetic_panels
-from closebell.backtest.bias_subjects import SCORE_DECIMALS
 from closebell.model.errors import ConfigurationError
 from closebell.model.panel import FIELDS, BarPanel, Matrix
+from closebell.strategies import SCORE_DECIMALS
 from tests.unit.backtest import leaks
 
 Scores = Callable[[BarPanel], Matrix]

@@ -18,9 +18,6 @@ from closebell.model.panel import BarPanel, Matrix
 from closebell.ports.market_data import VolatilitySeries
 from closebell.strategies import STRATEGIES, Strategy
 
-SCORE_DECIMALS = 4
-"""Scores are decided on, and shown, to this many decimals."""
-
 INDICATOR, REGIME = "indicator ", "regime "
 """What the names of these subjects begin with; an indicator's function is the word that follows."""
 

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from closebell.backtest.bias_checks import LOOKAHEAD_CHECKS, lookahead_findings
-from closebell.backtest.bias_subjects import SCORE_DECIMALS, strategy_subject
+from closebell.backtest.bias_subjects import strategy_subject
 from closebell.backtest.stress import CRASHES
 from closebell.backtest.validation import LuckMeasures, Validation
 from closebell.backtest.validation_statistics import break_even_win_rate_frac, sharpe_or_zero, total_return_frac
 from closebell.model.errors import ConfigurationError
 from closebell.model.panel import BarPanel
 from closebell.reports.formatting import usd
-from closebell.strategies import Strategy
+from closebell.strategies import SCORE_DECIMALS, Strategy
 
 DEFLATED_SHARPE_FRAC_MIN = 0.95
 PBO_FRAC_MAX = 0.5

@@ -22,11 +22,12 @@ from closebell.backtest.bias_checks import (
     warmup_findings,
 )
 from closebell.backtest.bias_panels import all_panels, sessions_for
-from closebell.backtest.bias_subjects import SCORE_DECIMALS, registered_subjects, strategy_subject
+from closebell.backtest.bias_subjects import registered_subjects, strategy_subject
 from closebell.cli.application import app, end_interrupted, fail, progress_bar, show_table
 from closebell.cli.strategy_file import read_strategy
 from closebell.model.errors import ClosebellError
 from closebell.model.panel import BarPanel
+from closebell.strategies import SCORE_DECIMALS
 
 OwnStrategy = Annotated[
     Path | None,

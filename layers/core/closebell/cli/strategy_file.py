@@ -16,7 +16,7 @@ import numpy as np
 from closebell import strategies as registry
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.panel import BarPanel, Matrix
-from closebell.strategies import Strategy
+from closebell.strategies import SCORE_DECIMALS, Strategy
 
 LOOKBACK_SESSIONS_MAX = 5_000
 _MODULE = "closebell_strategy_file"
@@ -57,8 +57,9 @@ class FileScores:
             raise ConfigurationError(f"{self.path}: scores(panel) fails on {size}: {told}") from error
         if found.shape != panel.close.shape:
             raise ConfigurationError(f"{self.path}: scores(panel) returns shape {found.shape} for {size}: one score for each bar")
-        if (np.abs(found) > 1.0).any():
-            raise ConfigurationError(f"{self.path}: scores(panel) returns {found[np.abs(found) > 1.0][0]:g}: a score is -1 to 1")
+        beyond = found[np.abs(np.round(found, SCORE_DECIMALS)) > 1.0]
+        if len(beyond):
+            raise ConfigurationError(f"{self.path}: scores(panel) returns {beyond[0]:g}: a score is -1 to 1")
         return found
 
     def __reduce__(self) -> tuple[type["FileScores"], tuple[Path, bytes]]:

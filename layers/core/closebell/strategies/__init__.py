@@ -20,7 +20,7 @@ _BLOCK_CELLS = 48_000
 """Sessions x symbols scored at a time: few enough to stay in a core's cache while a strategy works on them, and enough that
 the work, not the calls, takes the time."""
 
-_SCORE_DECIMALS = 4
+SCORE_DECIMALS = 4
 """The score that is shown is the one that decided."""
 
 
@@ -52,7 +52,7 @@ def score_all(names: Iterable[str], panel: BarPanel) -> dict[str, Matrix]:
         fields = (np.ascontiguousarray(getattr(panel, field)[:, columns]) for field in FIELDS)
         block = BarPanel(panel.sessions, panel.symbols[columns], *fields)
         for strategy in chosen:
-            rounded = np.round(strategy.scores(block), _SCORE_DECIMALS)
+            rounded = np.round(strategy.scores(block), SCORE_DECIMALS)
             np.add(rounded, 0.0, out=scores[strategy.name][:, columns])  # no negative zero
     return scores
 
