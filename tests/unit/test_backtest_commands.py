@@ -60,7 +60,7 @@ def test_a_backtest_leaves_one_directory_whose_files_agree(bars: Path, tmp_path:
     assert (terms["slippage_bps"], terms["commission_a_round_trip_usd"], terms["capacity_frac"]) == (5.0, 5.0, 1.0)
     assert terms["configuration"]["strategies"] == ["momentum", "rsi"]
     told = (tmp_path / "r" / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
-    assert all(words in told for words in ("slippage 5.0 bps", "commission $5.00 a round trip", "at most 5 positions"))
+    assert all(words in told for words in ("Slippage 5.0 bps", "commission $5.00 a round trip", "at most 5 positions"))
     assert result["commission_usd"] == pytest.approx(2.5 * result["trades_count"] * 2, rel=0.02)
     assert f"the SHA-256 of all trades begins with {result['trades_sha256'][:16]}\n" in done.output
     assert shown("total_return_frac", result["total_return_frac"]) in done.output, "as the page writes it"

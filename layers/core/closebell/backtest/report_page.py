@@ -121,7 +121,7 @@ def _terms_told(terms: Mapping[str, Any]) -> str:
     limits, exits = terms["configuration"]["limits"], terms["configuration"]["exits"]
     charged = [f"{formatting.price(Decimal(repr(terms[key])))} {words}" for words, key in _COMMISSIONS if terms[key]]
     return formatting.dotted([
-        f"slippage {number(Decimal(repr(terms['slippage_bps'])), 1)} bps",
+        f"Slippage {number(Decimal(repr(terms['slippage_bps'])), 1)} bps",
         f"commission {formatting.listed(charged) if charged else 'none'}",
         f"capacity {percent(Decimal(repr(terms['capacity_frac'])), 1)} of the mean volume",
         f"at most {counted(limits['positions_count_max'], 'position')}",
