@@ -149,6 +149,17 @@ def test_explain_without_decisions_says_what_to_do(tmp_path: Path) -> None:
     assert "make demo" in done.output
 
 
+@pytest.mark.parametrize("words", [["explain", "KO"], ["replay"]])
+def test_a_session_without_decisions_is_told_with_those_that_have_some(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "us_equity").mkdir()
+    for day in ("2018-10-02", "2018-10-01"):
+        (tmp_path / "us_equity" / f"{day}.json").touch()
+    done = CliRunner().invoke(cli.app, [*words, "--session", "2018-10-06", "--decisions", f"{tmp_path}"])
+    assert done.exit_code == 1
+    assert "nothing was decided after 2018-10-06" in done.output
+    assert "but after 2018-10-01, 2018-10-02" in done.output
+
+
 def test_every_command_explains_itself() -> None:
     told = CliRunner().invoke(cli.app, ["--help"]).output
     for command in ("explain", "configure", "halt", "resume", "status"):

@@ -2,7 +2,7 @@
 
 import getpass
 import secrets
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +10,11 @@ import typer
 
 from closebell.app.control import confirm_resume, halt_desk, release_position, request_resume, store_parameters
 from closebell.app.desk import load_desk
+from closebell.app.evidence import sessions_judged
 from closebell.app.explain import document_of, find_decisions, find_placed, placed_of
 from closebell.app.rebuild import rebuild_desk
 from closebell.app.replay import replay_session, stored_plans
-from closebell.cli.application import Stack, app, fail
+from closebell.cli.application import DAY, Stack, app, fail, read_day
 from closebell.configuration import read_parameters
 from closebell.model.decision_document import DecisionDocument, PlacedPlans
 from closebell.model.errors import ClosebellError, ConfigurationError, DataError
@@ -30,7 +31,7 @@ DEMO_DECISIONS = Path(".closebell/demo/decisions")
 def explain(
     symbol: Annotated[str, typer.Argument(help="For example AAPL or BTC/USD.")],
     session: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The session decided after; the newest if left out.")
+        date | None, typer.Option(parser=read_day, metavar=DAY, help="The session decided after; the newest if left out.")
     ] = None,
     stack: Annotated[
         str, typer.Option(envvar="CLOSEBELL_STACK", help="Name of a deployed stack; the demo's decisions if left out.")
@@ -39,14 +40,13 @@ def explain(
 ) -> None:
     """Why SYMBOL was or was not traded: votes, regime, every check with its number and limit, size, and what became of it."""
     market = Market.CRYPTO if "/" in symbol else Market.US_EQUITY
-    day = session.date() if session else None
     try:
         if stack:
             desk = operator_desk(stack)
-            document = find_decisions(desk.journal, desk.archive, market, day)
+            document = find_decisions(desk.journal, desk.archive, market, session)
             placed: PlacedPlans | None = find_placed(desk.journal, market, document.next_session)
         else:
-            document = _document_in(decisions, market, day)
+            document = _document_in(decisions, market, session)
             placed = _placed_in(decisions, document)
         typer.echo(explain_decision(document, symbol.upper(), placed), nl=False)
     except KeyError:
@@ -58,10 +58,13 @@ def explain(
 def _document_in(decisions: Path, market: Market, day: date | None) -> DecisionDocument:
     """A decision document on disk: `<market>/<session>.json`, the newest when no day is asked for. Raises DataError."""
     folder = decisions / market
-    found = sorted(folder.glob(f"{day}.json" if day else "*.json"))
+    known = sorted(folder.glob("*.json"))
+    if not known:
+        raise DataError(f"no decisions in {folder}: run `make demo` first, or name a deployed desk with --stack")
+    found = [path for path in known if day is None or path.stem == f"{day}"]
     if not found:
-        when = f" for {day}" if day else ""
-        raise DataError(f"no decisions{when} in {folder}: run `make demo` first, or name a deployed desk with --stack")
+        there = ", ".join(path.stem for path in known)
+        raise DataError(f"nothing was decided after {day} in {folder}, but after {there}")
     document = document_of(_content(found[-1]), f"{found[-1]}")
     if (document.market, f"{document.session}") != (market, found[-1].stem):
         raise DataError(f"{found[-1]} says that it is of {document.market} after {document.session}: it was changed or renamed")
@@ -88,11 +91,11 @@ def _content(path: Path) -> bytes:
 
 @app.command()
 def replay(
-    session: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The session decided after.")],
+    session: Annotated[date, typer.Option(parser=read_day, metavar=DAY, help="The session decided after.")],
     stack: Annotated[
         str, typer.Option(envvar="CLOSEBELL_STACK", help="Name of a deployed stack; the demo's decisions if left out.")
     ] = "",
-    crypto: Annotated[bool, typer.Option(help="The coins' decisions of that day.")] = False,
+    crypto: Annotated[bool, typer.Option("--crypto", help="The coins' decisions of that day.")] = False,
     decisions: Annotated[Path, typer.Option(help="Folder of decision documents, as the demo writes it.")] = DEMO_DECISIONS,
 ) -> None:
     """Decide a past session again from its stored inputs, and show every difference: there must be none.
@@ -104,10 +107,10 @@ def replay(
     try:
         if stack:
             desk = operator_desk(stack)
-            document = find_decisions(desk.journal, desk.archive, market, session.date())
+            document = find_decisions(desk.journal, desk.archive, market, session)
             bars, plans = desk.archive.get(document.bars_archive), stored_plans(desk.journal, document)
         else:
-            document, plans = _document_in(decisions, market, session.date()), None
+            document, plans = _document_in(decisions, market, session), None
             path = decisions.parent / document.bars_archive
             bars = _content(path) if path.exists() else None
         if bars is None:
@@ -132,9 +135,11 @@ def configure(
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        fail(error)
+        fail(ConfigurationError(f"{file} cannot be read: {error.strerror if isinstance(error, OSError) else error}"))
     try:
-        parameters = store_parameters(operator_desk(stack).journal, read_parameters(text, STRATEGIES))
+        wanted = read_parameters(text, STRATEGIES)
+        sessions_judged(wanted)
+        parameters = store_parameters(operator_desk(stack).journal, wanted)
     except ClosebellError as error:
         fail(error)
     counts = f"{len(parameters.universe)} instruments, {len(parameters.strategies)} strategies"
