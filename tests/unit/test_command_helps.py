@@ -55,7 +55,7 @@ def test_a_sweeps_grid_is_shown_as_it_is_written() -> None:
 def test_the_list_of_commands_has_the_whole_first_sentence_of_each() -> None:
     told = help_of()
     assert "..." not in told.partition("Commands:")[2]
-    assert "every check with its number and limit, and the size." in " ".join(told.split())
+    assert "every check with its number and limit, size, and what became of it." in " ".join(told.split())
 
 
 DATED = [
