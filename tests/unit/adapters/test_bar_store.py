@@ -125,6 +125,13 @@ def test_shares_of_another_feed_are_not_mixed_in_unasked_and_coins_have_one(tmp_
     assert asked(iex, "BBB") == (FIRST, LAST)
 
 
+def test_a_file_that_is_gone_keeps_no_other_feed_out(tmp_path: Path) -> None:
+    BarStore(tmp_path, BarFormat.CSV, "sip").keep(FIRST, LAST, bars_of([1.0]))
+    (tmp_path / "AAA.csv").unlink()
+    store = BarStore(tmp_path, BarFormat.CSV, "iex")
+    assert store.dates_to_fetch("BBB", FIRST, LAST, replaces=False) == (FIRST, LAST)
+
+
 def test_receipts_of_before_feeds_were_noted_stand_for_any(tmp_path: Path) -> None:
     BarStore(tmp_path, BarFormat.CSV).keep(FIRST, LAST, bars_of([1.0]))
     receipts = json.loads((tmp_path / RECEIPTS_FILE).read_bytes())

@@ -158,6 +158,16 @@ def test_a_sweep_that_is_interrupted_does_not_go_on_in_aws(tmp_path: Path) -> No
     assert machine.stopped == ["the run"]
 
 
+def test_a_sweep_whose_results_are_all_there_is_not_stopped() -> None:
+    archive = MemoryArchive()
+    machine = MachineHere(archive, ending=None)
+    desks = {key_of(point, ground_sha256(ground())): point.parameters for point in POINTS if point.parameters}
+    _, done = desks
+    assert len(list(FannedOut(ground(), archive, MachineHere(archive)).run(desks))) == 2
+    assert [traded.key for traded in FannedOut(ground(), archive, machine).run({done: desks[done]})] == [done]
+    assert machine.stopped == []
+
+
 def test_results_far_down_the_list_are_found_in_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep_archive, "ABSENT_COUNT_MAX", 0)
     archive = MemoryArchive()

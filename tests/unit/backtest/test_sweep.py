@@ -236,6 +236,15 @@ def test_a_configuration_of_two_markets_is_swept_in_one() -> None:
         desk_in(BASE, Market.CRYPTO)
 
 
+@pytest.mark.parametrize(("text", "is_ordered"), [
+    ("exits.stop_loss_frac=0.01,0.05,0.06", True), ("exits.stop_loss_frac=0.01,0.06,0.05", False),
+    ("strategies=mean_reversion,sma_cross", False), ("entries.use_limit=true,false", False),
+])  # fmt: skip
+def test_only_ascending_numbers_are_values_in_an_order(text: str, is_ordered: bool) -> None:
+    (axis,) = read_axes([text], BASE)
+    assert axis.is_ordered is is_ordered
+
+
 def test_every_parameter_can_be_swept_by_its_name_in_the_configuration() -> None:
     for name in set(swept_fields()) - {"strategies", "votes_to_act_count_min"}:
         table, _, key = name.rpartition(".")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -14,7 +14,7 @@ from closebell.simulation.exchange import Exchange
 from closebell.simulation.exchange_tape import ExchangeTape
 from closebell.simulation.market import PriceBand
 from closebell.simulation.trading_floor import ExchangeOptions
-from tests.contract.tiny_market import own, send
+from tests.contract.tiny_market import ny, own, send
 from tests.unit.backtest.markets import CALENDAR, coin_market, coin_panel, market_of, seeded_panel
 
 D = Decimal
@@ -60,6 +60,16 @@ def test_the_first_session_outside_a_band_is_the_first_in_which_a_print_is(
             assert market.first_session_outside(symbol, first, band) == next(outside, date.max)
 
 
+@pytest.mark.parametrize("row", [63, 64, 65, 127, 128, 129])
+def test_no_session_between_the_parts_of_a_search_is_passed_over(row: int) -> None:
+    panel = seeded_panel(1, 150, 1)
+    flat = np.full((150, 1), 50.0)
+    low = flat.copy()
+    low[row] = 40.0
+    market = market_of(replace(panel, open=flat, high=flat, low=low, close=flat))
+    assert market.first_session_outside("S00", panel.days[0], PriceBand(D(45), D(60))) == panel.days[row]
+
+
 def test_a_bound_that_is_touched_to_the_cent_counts_as_outside() -> None:
     market = MARKETS[0]
     symbol, first = market.panel.symbols[0], sessions_of(market)[40]
@@ -77,6 +87,25 @@ def test_prices_between_sessions_are_the_last_prints(market: BarMarket) -> None:
             for symbol in market.panel.symbols:
                 found = tape.last_print(symbol, at)
                 assert tape.last_price_usd(symbol, at) == (found[1].price_usd if found else None)
+
+
+def test_the_price_before_the_open_of_an_ex_date_is_the_close_before_it_after_the_split() -> None:
+    panel = replace(seeded_panel(1, 6, 1), close=np.full((6, 1), 50.0))
+    market = BarMarket(panel, hours_of(CALENDAR, panel), splits={"S00": {panel.days[4]: 2.0}})
+    tape = ExchangeTape(market)
+    found = [tape.last_price_usd("S00", ny(panel.days[row], clock)) for row, clock in ((3, "18:00"), (4, "09:00"), (4, "18:00"))]
+    assert found == [50, 25, 50]
+
+
+def test_the_price_of_what_is_halted_stays_through_the_close_until_it_goes_on() -> None:
+    market, day = one_wide_day()
+    tape, evening = ExchangeTape(market), ny(day, "18:00")
+    tape.stop("S00", ny(day, "10:00"))
+    assert tape.last_price_usd("S00", evening) == 127
+    tape.go_on("S00")
+    assert tape.last_price_usd("S00", evening) == 128
+    tape.stop("S00", ny(day, "10:00"))
+    assert tape.last_price_usd("S00", evening) == 127, "a price that was asked for at the same instant is not kept"
 
 
 @pytest.mark.parametrize("market", MARKETS, ids=["shares", "coins"])
@@ -173,3 +202,35 @@ def test_what_a_print_offers_is_the_mean_of_the_volumes_that_are_known() -> None
     market = market_of(replace(seeded_panel(1, 40, 1), volume=volume))
     offered = [market.prints("S00", day)[0].size_shares for day in sessions_of(market)]
     assert offered == [*[None] * 26, *[100] * 14]
+
+
+def test_what_a_print_offers_is_the_mean_of_twenty_sessions() -> None:
+    volume = np.full((40, 1), 1000.0)
+    volume[10] = 21_000.0
+    market = market_of(replace(seeded_panel(1, 40, 1), volume=volume))
+    offered = [market.prints("S00", day)[0].size_shares for day in sessions_of(market)[9:33]]
+    assert offered == [1000, 1000, *(round(1000 + 20_000 / count) for count in range(11, 21)), *[2000] * 10, 1000, 1000]
+
+
+def test_the_spread_from_a_dollar_up_is_in_hundredths_of_a_cent() -> None:
+    tape = ExchangeTape(market_of(seeded_panel(1, 3, 1), "0.0005"))
+    assert [tape.half_spread_usd("S00", D(price)) for price in ("1", "0.9999")] == [D("0.0002"), D("0.000249975")]
+
+
+def test_of_orders_that_rest_in_one_symbol_the_nearest_to_the_price_are_met_first() -> None:
+    """Sessions in which nothing can trade are passed over: what is passed over is told by the nearest of them."""
+    panel = seeded_panel(1, 8, 1)
+    flat = np.full((8, 1), 128.0)
+    high, low = flat.copy(), flat.copy()
+    high[5], low[5] = 138.0, 117.0
+    exchange = Exchange(market_of(replace(panel, open=flat, high=high, low=low, close=flat)), ny_evening(panel, 0))
+    own(exchange, 40, "S00")
+    stops = [send(exchange, "sell", "stop", "gtc", symbol="S00", stop_price_usd=price) for price in (110, 121)]
+    limits = [send(exchange, "sell", "limit", "gtc", symbol="S00", limit_price_usd=price) for price in (135, 150)]
+    for row in range(1, 7):
+        exchange.advance(ny_evening(panel, row))
+    assert [order.status for order in (*stops, *limits)] == ["new", "filled", "filled", "new"]
+
+
+def ny_evening(panel: BarPanel, row: int) -> datetime:
+    return ny(panel.days[row], "18:00")

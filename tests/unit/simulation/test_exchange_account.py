@@ -6,7 +6,7 @@ import pytest
 
 from closebell.model.broker import Side
 from closebell.simulation.account_checks import available_shares, buying_power_usd
-from closebell.simulation.exchange import Exchange
+from closebell.simulation.exchange import Exchange, Replacement
 from closebell.simulation.trading_floor import ExchangeOptions
 from closebell.simulation.venue_orders import RefusalError
 from tests.contract.tiny_market import FRI, MON, SPLIT_DAY, THU, TUE, WED, TinyMarket, ny, own, send, utc
@@ -104,6 +104,16 @@ def test_a_split_multiplies_the_position_and_leaves_its_worth() -> None:
     assert [activity.code, activity.quantity_shares, activity.amount_usd] == ["SPLIT", 10, 0]
 
 
+def test_what_trades_after_a_split_is_priced_as_it_trades() -> None:
+    exchange = Exchange(TinyMarket(), ny(MON, "12:30"))
+    own(exchange, 10, "SPLT")
+    worth = exchange.equity_usd()
+    for clock in ("09:00", "09:30", "16:00"):
+        exchange.advance(ny(SPLIT_DAY, clock))
+        assert exchange.tape.last_price_usd("SPLT", exchange.now) == 100
+        assert exchange.equity_usd() == worth
+
+
 def test_a_split_adjusts_a_resting_gtc_limit_but_no_bracket_and_no_stop() -> None:
     exchange = Exchange(TinyMarket(), ny(MON, "12:30"))
     own(exchange, 30, "SPLT")
@@ -143,6 +153,31 @@ def test_short_sales_need_margin_and_whole_shares() -> None:
     assert [exchange.floor.book.shares("ACME"), exchange.equity_usd()] == [0, Decimal(100_000) + 20]
     with pytest.raises(RefusalError, match="fractional orders cannot be sold short"):
         send(exchange, "sell", "market", "day", "1.5")
+
+
+def test_what_is_sold_short_takes_buying_power_and_no_more_than_that_is_bought_back() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"), ExchangeOptions(margin_multiplier_ratio=2))
+    send(exchange, "sell", "market", "day", 10)
+    exchange.advance(ny(THU, "10:30"))
+    assert power(exchange) == 2 * 100_000 - 10 * 102
+    with pytest.raises(RefusalError, match=r"insufficient qty available for order \(requested: 11, available: 10\)"):
+        send(exchange, "buy", "market", "day", 11)
+
+
+def test_an_order_may_grow_by_what_is_left_and_no_further() -> None:
+    """The order that is replaced gives back what it held: what it needs more has to be there, of money or of shares."""
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    buy = send(exchange, "buy", "limit", "gtc", 1_000, limit_price_usd=90)
+    assert power(exchange) == 10_000
+    with pytest.raises(RefusalError, match="insufficient buying power"):
+        exchange.replace(buy.venue_order_id, Replacement(quantity_shares=Decimal(1_112)))
+    assert exchange.replace(buy.venue_order_id, Replacement(quantity_shares=Decimal(1_111))).is_open
+    owner = Exchange(TinyMarket(), ny(THU, "10:00"))
+    own(owner, 10)
+    sale = send(owner, "sell", "limit", "gtc", 6, limit_price_usd=500)
+    with pytest.raises(RefusalError, match=r"insufficient qty available for order \(requested: 11, available: 4\)"):
+        owner.replace(sale.venue_order_id, Replacement(quantity_shares=Decimal(11)))
+    assert owner.replace(sale.venue_order_id, Replacement(quantity_shares=Decimal(10))).is_open
 
 
 def test_last_equity_is_that_of_the_trading_day_before() -> None:

@@ -225,6 +225,14 @@ def test_orders_wait_through_a_halt_and_meet_the_print_after_it() -> None:
     assert order.filled_average_price_usd == Decimal(40)
 
 
+def test_a_print_of_the_instant_in_which_a_halt_begins_is_in_it() -> None:
+    tapes = {"STOP": {FRI: [("09:30", 50, 1000), ("10:00", 45, 1000), ("12:30", 40, 1000)]}}
+    exchange = Exchange(TinyMarket(tapes), ny(FRI, "09:45"))
+    order = send(exchange, "buy", "market", symbol="STOP")
+    exchange.advance(ny(FRI, "12:30"))
+    assert (order.filled_average_price_usd, order.filled_at) == (Decimal(40), ny(FRI, "12:30"))
+
+
 def test_a_symbol_halted_by_hand_neither_prints_nor_fills_until_it_resumes() -> None:
     exchange = Exchange(TinyMarket(), ny(THU, "09:45"))
     order = send(exchange, "buy", "market")

@@ -60,6 +60,9 @@ CASES: dict[str, tuple[dict[str, Any], int, int, str]] = {
     ),
     "stop at base": (BRACKET | {"stop_loss_usd": 101}, 422, 42210000, "stop_loss.stop_price must be <= base_price - 0.01"),
     "target at base": (BRACKET | {"take_profit_usd": 101}, 422, 42210000, "take_profit.limit_price must be >= base_price + 0.01"),
+    "oto with both exits": (
+        BRACKET | {"order_class": "oto"}, 422, 40010001, "oto orders require either take_profit or stop_loss",
+    ),
     "trailing both": (
         {"order_type": "trailing_stop", "trail_usd": 1, "trail_frac": "0.01"}, 422, 40010001,
         "trailing stop orders must specify one of trail_price or trail_percent",
@@ -123,6 +126,21 @@ def test_funds_and_shares_come_with_their_numbers() -> None:
     assert shares.value.details == {"available": "0", "existing_qty": "10", "held_for_orders": "10", "symbol": "ACME"}
 
 
+@pytest.mark.parametrize(
+    "terms",
+    [
+        BRACKET | {"side": "buy", "order_type": "market", "take_profit_usd": "101.01", "stop_loss_usd": "100.99"},
+        {"side": "sell", "order_type": "limit", "order_class": "oco", "take_profit_usd": "200.01", "stop_loss_usd": 200},
+    ],
+    ids=["a bracket by the price now", "an OCO by its own target"],
+)
+def test_exits_a_cent_away_from_what_they_are_measured_by_are_taken(terms: dict[str, Any]) -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    own(exchange, 10)
+    assert exchange.tape.last_price_usd("ACME", exchange.now) == 101
+    assert send(exchange, **{"time_in_force": "gtc"} | terms).is_open
+
+
 def test_a_client_id_stays_taken_after_its_order_is_gone() -> None:
     exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
     order = send(exchange, "buy", "limit", "gtc", limit_price_usd=50, client_order_id="ours-1")
@@ -161,6 +179,15 @@ def test_a_sell_that_could_meet_our_own_resting_buy_is_a_wash_trade(terms: dict[
         "existing_order_id": resting.venue_order_id,
         "reject_reason": "opposite side limit order exists",
     }
+
+
+def test_a_buy_at_the_limit_of_our_own_resting_sale_is_a_wash_trade_and_one_below_it_is_not() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    own(exchange, 10)
+    send(exchange, "sell", "limit", "gtc", 10, limit_price_usd=200)
+    with pytest.raises(RefusalError, match="potential wash trade detected"):
+        send(exchange, "buy", "limit", "gtc", 10, limit_price_usd=200)
+    assert send(exchange, "buy", "limit", "gtc", 10, limit_price_usd="199.99").is_open
 
 
 def test_a_group_may_stand_against_an_order_on_the_other_side() -> None:
