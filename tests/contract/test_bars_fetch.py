@@ -178,7 +178,7 @@ def test_what_is_no_symbol_is_refused_before_anything_is_asked(fetch: Fetch, fol
 
 
 def test_dates_the_wrong_way_round_are_said(fetch: Fetch) -> None:
-    assert "nothing to fetch: 2024-03-08 is after 2024-03-07" in fetch("ACME", "--to", f"{THU}", since=FRI)[1]
+    assert "--from 2024-03-08 is after --to 2024-03-07" in fetch("ACME", "--to", f"{THU}", since=FRI)[1]
     assert "nothing to fetch: 2030-01-01 is after 2024-03-15" in fetch("ACME", since=date(2030, 1, 1))[1]
 
 
