@@ -1,5 +1,7 @@
 """Sessions in which a symbol, or every one, has no bar though it traded before and after: a halt, or bars that are lost."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from closebell.model.panel import BarPanel
@@ -20,12 +22,17 @@ def gaps_warning(panel: BarPanel) -> str | None:
     columns = [column for column in np.argsort(-counts, kind="stable").tolist() if counts[column]]
     if not columns:
         return None
-    shown = ", ".join(
+    told = [
         f"{panel.symbols[column]} on {counts[column]} (the first {panel.sessions[int(absent[:, column].argmax())]})"
-        for column in columns[:SYMBOLS_SHOWN_MAX]
-    )
-    more = f" and {len(columns) - SYMBOLS_SHOWN_MAX} more symbols" if len(columns) > SYMBOLS_SHOWN_MAX else ""
-    return f"gaps: no bar of {shown}{more}; such a session is taken for one without trading"
+        for column in columns
+    ]
+    return f"gaps: no bar of {first_symbols(told)}; such a session is taken for one without trading"
+
+
+def first_symbols(told: Sequence[str]) -> str:
+    """The first few of what is told of symbols, and how many more there are."""
+    more = f" and {len(told) - SYMBOLS_SHOWN_MAX} more symbols" if len(told) > SYMBOLS_SHOWN_MAX else ""
+    return ", ".join(told[:SYMBOLS_SHOWN_MAX]) + more
 
 
 def untraded_sessions_warning(panel: BarPanel) -> str | None:

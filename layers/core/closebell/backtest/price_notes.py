@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from closebell.backtest.bar_gaps import first_symbols
 from closebell.model.panel import BarPanel
-
-SYMBOLS_SHOWN_MAX = 5
 
 
 def one_price_warning(bars: BarPanel) -> str | None:
@@ -31,7 +30,8 @@ def unknown_volumes_warning(bars: BarPanel) -> str | None:
     if not is_unknown.any():
         return None
     is_everywhere = is_unknown.sum() == has_bars.sum()
-    told = "" if is_everywhere else f" of {_first_of([bars.symbols[column] for column in np.flatnonzero(is_unknown).tolist()])}"
+    unknown = [bars.symbols[column] for column in np.flatnonzero(is_unknown).tolist()]
+    told = "" if is_everywhere else f" of {first_symbols(unknown)}"
     capacity = "capacity_usd is not known" if is_everywhere else "capacity_usd is that of the others"
     return f"no volumes{told}: orders of any size fill, limits.volume_share_frac_max is not checked, and {capacity}"
 
@@ -39,9 +39,4 @@ def unknown_volumes_warning(bars: BarPanel) -> str | None:
 def _counted_symbols(bars: BarPanel, counts: NDArray[np.intp], totals: NDArray[np.intp]) -> str:
     """The symbols with the most such bars, with how many of how many."""
     columns = [column for column in np.argsort(-counts, kind="stable").tolist() if counts[column]]
-    return _first_of([f"{bars.symbols[column]} (of {counts[column]} of {totals[column]} bars)" for column in columns])
-
-
-def _first_of(names: list[str]) -> str:
-    more = f" and {len(names) - SYMBOLS_SHOWN_MAX} more symbols" if len(names) > SYMBOLS_SHOWN_MAX else ""
-    return ", ".join(names[:SYMBOLS_SHOWN_MAX]) + more
+    return first_symbols([f"{bars.symbols[column]} (of {counts[column]} of {totals[column]} bars)" for column in columns])

@@ -138,7 +138,7 @@ def configure(
         fail(ConfigurationError(f"{file} cannot be read: {error.strerror if isinstance(error, OSError) else error}"))
     try:
         wanted = read_parameters(text, STRATEGIES)
-        sessions_judged(wanted)
+        sessions_judged(wanted)  # refused before it is stored
         parameters = store_parameters(operator_desk(stack).journal, wanted)
     except ClosebellError as error:
         fail(error)
