@@ -1,19 +1,28 @@
 """The numbers of `result.json`, each by hand from a curve of six closes and four trades."""
 
+import json
 import math
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
-from closebell.backtest.records import BacktestRecords
+from closebell.backtest.records import BacktestRecords, OrderRow
 from closebell.backtest.summary import summary_of
 from tests.unit.backtest.sample_records import equity_of, records_of, trade_of
 
 CLOSES_USD = (90_000, 99_000, 79_200, 118_800, 106_920, 128_304)
 RETURNS = (-0.1, 0.1, -0.2, 0.5, -0.1, 0.2)
 YEAR = 252
+BOUGHT = OrderRow(
+    submitted_at=datetime(2020, 1, 2, 14, tzinfo=UTC), session=date(2020, 1, 2), order_id="a", symbol="AAA", side="buy",
+    order_type="market", time_in_force="opg", quantity_shares=Decimal(10), limit_price_usd=None, stop_price_usd=None,
+    status="filled", filled_shares=Decimal(10), filled_price_usd=Decimal(100), spread_cost_usd=Decimal(0),
+    commission_usd=Decimal(0), volume_share_frac=0.001,
+)  # fmt: skip
 
 
 def six_sessions() -> BacktestRecords:
@@ -63,3 +72,19 @@ def test_without_a_loss_or_a_fall_there_is_nothing_to_divide_by() -> None:
     told: dict[str, Any] = summary_of(records_of([trade_of("30")], equity_of(date(2020, 1, 2), (101_000, 102_000))))
     assert [told[name] for name in ("sortino_annual_ratio", "calmar_ratio", "profit_factor_ratio")] == [None] * 3
     assert (told["drawdown_frac_max"], told["drawdown_sessions_max"], told["win_rate_frac"]) == (0.0, 0, 1.0)
+
+
+def test_an_account_that_owes_more_than_it_has_earns_nothing_more() -> None:
+    """A larger debt is no profit, a mean that is a debt no size."""
+    rows = equity_of(date(2020, 1, 2), (50_000, -20_000, -400_000, -500_000), "0")
+    lost = replace(records_of([trade_of("-600000")], rows), orders=[BOUGHT])
+    told = summary_of(lost)
+    returns = np.array([-0.5, -1.4, 0.0, 0.0])
+    assert told["sharpe_annual_ratio"] == pytest.approx(returns.mean() / returns.std(ddof=1) * math.sqrt(YEAR))
+    assert [told[name] for name in ("turnover_annual_ratio", "capacity_usd")] == [None] * 2
+    assert told["volume_share_frac_p95"] == 0.001
+
+
+def test_a_close_of_exactly_nothing_leaves_no_number_that_json_cannot_say() -> None:
+    told = summary_of(records_of([trade_of("-100000")], equity_of(date(2020, 1, 2), (50_000, 0, 0), "0")))
+    assert json.loads(json.dumps(told, allow_nan=False))["volatility_annual_frac"] == pytest.approx(0.5 * math.sqrt(YEAR))

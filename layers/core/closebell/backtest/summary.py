@@ -1,7 +1,8 @@
 """A backtest in numbers, with units in their names, each after costs and, as `gross_...`, before them.
 
 Returns are of the account's daily closes, from its opening cash on. A year has 252 sessions, of crypto 365; ratios are annual,
-without a risk-free rate. Where a number has no meaning (no loss to divide by, fewer than two returns) it is None.
+without a risk-free rate. An account that is used up earns nothing from then on. Where a number has no meaning (no loss to divide
+by, fewer than two returns) it is None.
 """
 
 import hashlib
@@ -70,8 +71,9 @@ def trades_sha256(trades: Sequence[TradeRow]) -> str:
 
 
 def returns_of(equity: Floats) -> Floats:
-    """Returns from one close to the next (fractions)."""
-    return equity[1:] / equity[:-1] - 1.0
+    """Returns from one close to the next (fractions); zero where nothing was left to earn on."""
+    before, after = equity[:-1], equity[1:]
+    return np.divide(after, before, out=np.ones_like(before), where=before > 0) - 1.0
 
 
 def volatility_annual(returns: Floats, sessions_a_year: int) -> float | None:
@@ -138,21 +140,23 @@ def _of_trades(pnl_usd: Floats, prefix: str) -> dict[str, float | None]:
 
 
 def _turnover(records: BacktestRecords, equity: Floats) -> float | None:
-    """Value bought in a year over mean equity."""
+    """Value bought in a year over mean equity; None where that is a debt."""
     bought = sum((order.filled_shares * order.filled_price_usd for order in records.orders
                   if order.side == "buy" and order.filled_price_usd is not None), Decimal(0))
-    years = len(records.equity) / records.market.sessions_a_year_count
-    return float(bought) / float(np.mean(equity)) / years if years else None
+    years, mean_usd = len(records.equity) / records.market.sessions_a_year_count, float(np.mean(equity))
+    return float(bought) / mean_usd / years if years and mean_usd > 0 else None
 
 
 def _capacity(records: BacktestRecords, equity: Floats) -> dict[str, float | None]:
     """How large the orders were beside the volume, and how large the account may be before they are too large; None where no
-    volume is known."""
+    volume is known, and no size of an account that was a debt in the mean."""
     shares_frac = [order.volume_share_frac for order in records.orders if order.volume_share_frac is not None]
     if not shares_frac:
         return {"volume_share_frac_p95": None, "capacity_usd": None}
     large_frac = float(np.quantile(shares_frac, CAPACITY_QUANTILE))
-    return {"volume_share_frac_p95": large_frac, "capacity_usd": float(np.mean(equity)) * CAPACITY_VOLUME_FRAC / large_frac}
+    mean_usd = float(np.mean(equity))
+    capacity_usd = mean_usd * CAPACITY_VOLUME_FRAC / large_frac if mean_usd > 0 else None
+    return {"volume_share_frac_p95": large_frac, "capacity_usd": capacity_usd}
 
 
 def _mean(values: Sequence[float]) -> float | None:
