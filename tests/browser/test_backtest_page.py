@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from io import BytesIO
 from typing import Literal
 
@@ -16,13 +18,18 @@ from closebell.backtest.comparison_page import comparison_html
 from closebell.backtest.report_page import report_html
 from closebell.backtest.summary import summary_of
 from tests.browser.test_newsletter_page import LOW_CONTRAST
-from tests.unit.backtest.sample_records import records_of, trade_of, year_and_a_half
+from tests.unit.backtest.sample_records import equity_of, records_of, trade_of, year_and_a_half
 
 Scheme = Literal["light", "dark"]
 
 CUT_OFF = """width => [...document.querySelectorAll('section, .card, .card b, section > table, svg.wide, svg.narrow, p, li')]
   .filter(it => it.getBoundingClientRect().right > width + 1 || it.scrollWidth > it.clientWidth + 1 && it.matches('.card b'))
   .map(it => it.tagName + ' ' + it.textContent.trim().slice(0, 40))"""
+BROKEN_NUMBERS = """() => [...document.querySelectorAll('.card b, svg.wide text, svg.narrow text')].filter(it => {
+  const shown = it.getBoundingClientRect(), around = (it.ownerSVGElement || it.parentElement).getBoundingClientRect();
+  const isOutside = shown.left < around.left || shown.right > around.right;
+  return shown.width && (isOutside || shown.height > 2 * parseFloat(getComputedStyle(it).fontSize));
+}).map(it => it.textContent)"""
 
 
 def report() -> str:
@@ -33,6 +40,13 @@ def report() -> str:
 def comparison() -> str:
     backtests = [ComparedBacktest(name, year_and_a_half(), summary_of(year_and_a_half())) for name in ("rsi", "ensemble")]
     return comparison_html(backtests, comparison_pictures(backtests))
+
+
+def rich() -> str:
+    """An account of ten billion dollars."""
+    records = records_of([trade_of("-17999.98"), trade_of("6900000")], equity_of(date(2020, 1, 2), [10_100_000_000] * 60))
+    large = replace(records, cash_usd=Decimal(10_000_000_000))
+    return report_html(large, summary_of(large))
 
 
 def unbroken() -> str:
@@ -61,13 +75,14 @@ def opened(browser: Browser, html: str, width_px: int = 1200, scheme: Scheme = "
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width_px", [390, 1200])
-@pytest.mark.parametrize("page_of", [report, comparison, unbroken])
+@pytest.mark.parametrize("page_of", [report, comparison, rich, unbroken])
 def test_the_page_fits_its_window_is_legible_and_complains_of_nothing(
     browser: Browser, page_of: Callable[[], str], width_px: int, scheme: Scheme
 ) -> None:
     with opened(browser, page_of(), width_px, scheme) as (page, complaints):
         assert page.evaluate("document.documentElement.scrollWidth") <= width_px
         assert page.evaluate(CUT_OFF, width_px) == []
+        assert page.evaluate(BROKEN_NUMBERS) == []
         assert page.evaluate(LOW_CONTRAST) == []
         assert complaints == []
 
@@ -124,3 +139,10 @@ def test_a_hover_strip_tells_the_session_and_both_values(browser: Browser) -> No
     assert told[0].endswith("2019")
     assert told[1].endswith("after costs")
     assert told[2].endswith("before costs")
+
+
+def test_the_date_of_a_single_session_is_whole(browser: Browser) -> None:
+    alone = records_of([], equity_of(date(2020, 1, 2), [101_000]))
+    with opened(browser, report_html(alone, summary_of(alone))) as (page, _):
+        assert page.locator("svg.wide .date").all_text_contents() == ["2 Jan", "2 Jan"]
+        assert page.evaluate(BROKEN_NUMBERS) == []

@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from closebell.backtest.comparison import ComparedBacktest, ComparisonRow, comparison_rows
+from closebell.backtest.comparison import ComparedBacktest, ComparisonRow, comparison_rows, notes_told
 from closebell.backtest.comparison_charts import comparison_pictures
 from closebell.backtest.comparison_page import comparison_html
 from closebell.backtest.records import BacktestRecords
@@ -53,6 +53,17 @@ def test_pictures_of_idle_or_oddly_named_strategies_are_drawn() -> None:
     names = ("$\\bad$", "_hidden", "", "<b>")
     assert all(content.startswith(b"\x89PNG") for content in comparison_pictures([compared(n, idle) for n in names]).values())
     assert comparison_pictures([]) == {}
+
+
+def test_a_note_of_one_backtest_has_its_name_and_a_note_of_all_has_none() -> None:
+    flat = records_of([], equity_of(date(2020, 1, 2), [100_000]))
+    idle, busy = replace(flat, warnings=("thin bars", "nothing was traded")), replace(flat, warnings=("thin bars",))
+    backtests = [compared("rsi", idle), compared("ensemble", busy)]
+    assert notes_told(backtests) == ["thin bars", "rsi: nothing was traded"]
+    html = comparison_html(backtests, {})
+    assert html.count("<li>") == 2
+    assert "<li>rsi: nothing was traded</li>" in html
+    assert notes_told([]) == []
 
 
 def test_the_page_holds_table_warnings_and_pictures_and_escapes_names() -> None:

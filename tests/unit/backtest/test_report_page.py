@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from closebell.backtest import report_page
-from closebell.backtest.curve_svg import WIDE, drawdown_svg, kept_indices, round_ticks
+from closebell.backtest.curve_svg import NARROW, WIDE, Canvas, drawdown_svg, equity_svg, kept_indices, round_ticks, with_room
 from closebell.backtest.monthly_returns import year_rows
 from closebell.backtest.records import ClosedBy
 from closebell.backtest.report_page import report_html, shade, shown
@@ -164,6 +164,22 @@ def test_ticks_are_round_few_and_enclose_the_values(low: float, high: float) -> 
     assert ticks[0] <= low
     assert high <= ticks[-1]
     assert 2 <= len(ticks) <= 7
+
+
+def test_an_account_that_moved_by_less_than_a_cent_has_ticks_that_tell_it() -> None:
+    drawn = equity_svg(equity_of(date(2020, 1, 2), ["100000.0004", "100000.001"], "0"), CASH_USD, WIDE)
+    labels = re.findall(r'class="tick"[^>]*>([^<]+)<', drawn)
+    assert labels == [f"$100,000.000{at}" for at in range(0, 10, 2)] + ["$100,000.0010"]
+
+
+@pytest.mark.parametrize("canvas", [WIDE, NARROW])
+def test_the_axis_of_a_large_account_has_room_for_its_amounts(canvas: Canvas) -> None:
+    large = equity_of(date(2020, 1, 2), [11_000_000_000])
+    drawn = with_room(canvas, large, Decimal(10_000_000_000))
+    assert canvas.left_px + 30 < drawn.left_px < canvas.left_px + 60
+    assert f'd="M{drawn.left_px} ' in equity_svg(large, Decimal(10_000_000_000), drawn)
+    assert f'd="M{drawn.left_px} ' in drawdown_svg(large, drawn)
+    assert with_room(canvas, equity_of(date(2020, 1, 2), [101_000]), CASH_USD) == canvas
 
 
 def test_an_axis_of_half_percents_does_not_round_its_labels() -> None:

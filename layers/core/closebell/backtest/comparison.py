@@ -39,3 +39,11 @@ class ComparisonRow(NamedTuple):
 def comparison_rows(backtests: Sequence[ComparedBacktest]) -> list[ComparisonRow]:
     """One row a backtest, in the order given."""
     return [ComparisonRow(it.name, *(it.summary.get(field) for field in ComparisonRow._fields[1:])) for it in backtests]
+
+
+def notes_told(backtests: Sequence[ComparedBacktest]) -> list[str]:
+    """What a reader must know of all of them, then of some, each with its backtest's name."""
+    firsts = backtests[0].records.warnings if backtests else ()
+    shared = [note for note in firsts if all(note in it.records.warnings for it in backtests)]
+    own = (f"{it.name}: {note}" for it in backtests for note in it.records.warnings if note not in shared)
+    return [*shared, *own]

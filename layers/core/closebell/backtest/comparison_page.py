@@ -4,7 +4,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from closebell.backtest.comparison import ComparedBacktest, comparison_rows
+from closebell.backtest.comparison import ComparedBacktest, comparison_rows, notes_told
 from closebell.backtest.report_page import page_environment, shown
 from closebell.reports.formatting import sentence, words
 
@@ -32,5 +32,5 @@ def comparison_html(backtests: Sequence[ComparedBacktest], pictures: Mapping[str
         pictures=[
             (sentence(words(name.removesuffix(".png"))), b64encode(content).decode()) for name, content in pictures.items()
         ],
-        warnings=list(dict.fromkeys(warning for it in backtests for warning in it.records.warnings)),
+        warnings=notes_told(backtests),
     )

@@ -13,11 +13,11 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 from closebell.backtest.records import EquityRow
-from closebell.reports.formatting import day, month, percent, short_day, usd
+from closebell.reports.formatting import MINUS, day, month, percent, short_day, usd
 
 
 class Canvas(NamedTuple):
-    """A drawing's size in CSS pixels and how many dates its axis names."""
+    """A drawing's size in CSS pixels, how many dates its axis names, and the room at its left for the amounts."""
 
     name: str
     width_px: int
@@ -25,11 +25,15 @@ class Canvas(NamedTuple):
     drawdown_height_px: int
     dates_count: int
     hovers_count: int
+    left_px: int = 66
 
 
 WIDE = Canvas("wide", 1100, 320, 130, 7, 220)
 NARROW = Canvas("narrow", 350, 230, 110, 3, 60)
-LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 66, 12, 8, 24
+RIGHT_PX, TOP_PX, BOTTOM_PX = 12, 8, 24
+_PLACES_MAX = 9
+_LABEL_GAP_PX, _DIGIT_PX, _SIGN_PX = 8, 7.7, {",": 4, ".": 4, MINUS: 10}
+"""A label's distance from the grid, and how wide its signs are in the widest of the usual fonts at 12 pixels."""
 
 
 class _Scale(NamedTuple):
@@ -40,20 +44,26 @@ class _Scale(NamedTuple):
     last: int
 
     def x(self, at: float) -> float:
-        return LEFT_PX + at / max(self.last, 1) * (self.canvas.width_px - LEFT_PX - RIGHT_PX)
+        return self.canvas.left_px + at / max(self.last, 1) * (self.canvas.width_px - self.canvas.left_px - RIGHT_PX)
 
     def y(self, value: float) -> float:
         return TOP_PX + (self.high - value) / (self.high - self.low) * (self.height_px - TOP_PX - BOTTOM_PX)
 
 
+def with_room(canvas: Canvas, equity: Sequence[EquityRow], cash_usd: Decimal) -> Canvas:
+    """The canvas with room for the account's amounts, however large: both drawings of a page begin at the same place."""
+    labels = _amounts(_equity_ticks(*_values(equity, cash_usd)))
+    widest_px = max(sum(_SIGN_PX.get(sign, _DIGIT_PX) for sign in label) for label in labels)
+    return canvas._replace(left_px=max(canvas.left_px, _LABEL_GAP_PX + ceil(widest_px)))
+
+
 def equity_svg(equity: Sequence[EquityRow], cash_usd: Decimal, canvas: Canvas) -> Markup:
     """The account's value after and before costs, from its opening cash on (point 0) to each session's close."""
-    net = [float(cash_usd), *(float(row.equity_usd) for row in equity)]
-    gross = [float(cash_usd), *(float(row.gross_equity_usd) for row in equity)]
-    ticks = round_ticks(min(*net, *gross), max(*net, *gross), 5)
+    net, gross = _values(equity, cash_usd)
+    ticks = _equity_ticks(net, gross)
     scale = _Scale(canvas, canvas.equity_height_px, ticks[0], ticks[-1], len(equity))
     body = [
-        _grid(scale, ticks, lambda value: usd(_decimal(value), _places(ticks, 2))),
+        _grid(scale, ticks, _amounts(ticks)),
         _dates(scale, equity),
         _line("start", [(scale.x(0), scale.y(net[0])), (scale.x(len(equity)), scale.y(net[0]))]),
         _line("gross", _points(scale, gross)),
@@ -68,10 +78,10 @@ def drawdown_svg(equity: Sequence[EquityRow], canvas: Canvas) -> Markup:
     depth = [0.0, *(-float(row.drawdown_frac) for row in equity)]
     ticks = round_ticks(min(*depth, -0.01), 0.0, 3)
     scale = _Scale(canvas, canvas.drawdown_height_px, ticks[0], ticks[-1], len(equity))
-    points = _points(scale, depth)
+    points, places = _points(scale, depth), _places([tick * 100 for tick in ticks], 1)
     area = [(scale.x(0), scale.y(0)), *points, (scale.x(len(equity)), scale.y(0))]
     body = [
-        _grid(scale, ticks, lambda value: percent(_decimal(value), _places([tick * 100 for tick in ticks], 1))),
+        _grid(scale, ticks, [percent(_decimal(tick), places) for tick in ticks]),
         _dates(scale, equity),
         Markup('<polygon class="deep" points="{}"/>').format(_coordinates(area)),
         _line("fall", points),
@@ -115,12 +125,26 @@ def _line(name: str, points: Sequence[tuple[float, float]]) -> Markup:
     return Markup('<polyline class="line {}" points="{}"/>').format(name, _coordinates(points))
 
 
-def _grid(scale: _Scale, ticks: Sequence[float], label: Callable[[float], str]) -> Markup:
-    right = scale.canvas.width_px - RIGHT_PX
+def _values(equity: Sequence[EquityRow], cash_usd: Decimal) -> tuple[list[float], list[float]]:
+    """After and before costs, from the opening cash on."""
+    net = [float(cash_usd), *(float(row.equity_usd) for row in equity)]
+    return net, [float(cash_usd), *(float(row.gross_equity_usd) for row in equity)]
+
+
+def _equity_ticks(net: Sequence[float], gross: Sequence[float]) -> list[float]:
+    return round_ticks(min(*net, *gross), max(*net, *gross), 5)
+
+
+def _amounts(ticks: Sequence[float]) -> list[str]:
+    return [usd(_decimal(tick), _places(ticks, 2)) for tick in ticks]
+
+
+def _grid(scale: _Scale, ticks: Sequence[float], labels: Sequence[str]) -> Markup:
+    left, right = scale.canvas.left_px, scale.canvas.width_px - RIGHT_PX
     row = Markup('<path class="grid" d="M{x:d} {y:.1f}H{right}"/><text class="tick" x="{end}" y="{base:.1f}">{label}</text>')
     return Markup("").join(
-        row.format(x=LEFT_PX, y=scale.y(tick), right=right, end=LEFT_PX - 8, base=scale.y(tick) + 4, label=label(tick))
-        for tick in ticks
+        row.format(x=left, y=scale.y(tick), right=right, end=left - _LABEL_GAP_PX, base=scale.y(tick) + 4, label=label)
+        for tick, label in zip(ticks, labels, strict=True)
     )
 
 
@@ -138,7 +162,7 @@ def _dates(scale: _Scale, equity: Sequence[EquityRow]) -> Markup:
 
 
 def _anchor(at: int, last: int) -> str:
-    if at == last and last > 1:
+    if at == last:
         return "end"
     return "start" if at == 1 else "middle"
 
@@ -168,9 +192,11 @@ def _svg(scale: _Scale, title: str, body: Sequence[Markup]) -> Markup:
     return head.format(scale.canvas.name, *size, escape(title)) + Markup("").join(body) + Markup("</svg>")
 
 
-def _places(ticks: Sequence[float], places_max: int) -> int:
-    """None for whole numbers: a tick of 2.5 % must not read 2 %."""
-    return 0 if all(_decimal(tick) % 1 == 0 for tick in ticks) else places_max
+def _places(ticks: Sequence[float], places_min: int) -> int:
+    """None for whole numbers, else as many as the ticks have: 2.5 % must not read 2 %, nor two ticks the same."""
+    room = (ticks[1] - ticks[0]) / 100
+    exact = (places for places in (0, *range(places_min, _PLACES_MAX)) if all(abs(round(it, places) - it) < room for it in ticks))
+    return next(exact, _PLACES_MAX)
 
 
 def _decimal(value: float) -> Decimal:

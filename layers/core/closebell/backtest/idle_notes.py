@@ -17,6 +17,7 @@ from closebell.decision.board import board_of
 from closebell.decision.entries import judge_in_turn
 from closebell.decision.session import terrain_of
 from closebell.model.decision import PlanAction
+from closebell.reports.formatting import counted
 
 
 @dataclass
@@ -55,8 +56,8 @@ def idle_notes(desk: BacktestDesk, records: BacktestRecords, evenings: Sequence[
 def _reasons(found: _IdleEvenings, votes_count: int) -> Iterator[str]:
     if found.voteless_count:
         yield (
-            f"in {found.voteless_count} of {found.judged_count} sessions no symbol got the {votes_count} votes to buy, and none "
-            f"to sell, that votes_to_act_count_min asks for (the most to buy were {found.votes_count_max})"
+            f"in {found.voteless_count} of {found.judged_count} sessions no symbol got the {counted(votes_count, 'vote')} to "
+            f"buy, and none to sell, that votes_to_act_count_min asks for (the most to buy were {found.votes_count_max})"
         )
     if found.denials:
         named = ", ".join(f"{check} {count}" for check, count in found.denials.most_common())

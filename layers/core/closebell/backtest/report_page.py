@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from closebell.backtest.attribution import by_exit, by_regime, by_strategy, in_cents
-from closebell.backtest.curve_svg import NARROW, WIDE, drawdown_svg, equity_svg
+from closebell.backtest.curve_svg import NARROW, WIDE, drawdown_svg, equity_svg, with_room
 from closebell.backtest.monthly_returns import year_rows
 from closebell.backtest.records import BacktestRecords, ClosedBy, ShareRow, TradeRow
 from closebell.reports import formatting
@@ -91,6 +91,7 @@ def report_html(records: BacktestRecords, summary: Mapping[str, Any]) -> str:
     """
     environment = page_environment()
     ended_usd = records.equity[-1].equity_usd if records.equity else records.cash_usd
+    canvases = [with_room(canvas, records.equity, records.cash_usd) for canvas in (WIDE, NARROW)]
     script = environment.get_template("sortable.js.j2").render()
     return environment.get_template("report_page.html.j2").render(
         records=records,
@@ -100,8 +101,8 @@ def report_html(records: BacktestRecords, summary: Mapping[str, Any]) -> str:
         both=_after_and_before(summary, _BOTH),
         once=[(label, shown(key, summary.get(key))) for label, key in _ONCE],
         fingerprint=summary.get("trades_sha256"),
-        equity_svgs=[equity_svg(records.equity, records.cash_usd, canvas) for canvas in (WIDE, NARROW)],
-        drawdown_svgs=[drawdown_svg(records.equity, canvas) for canvas in (WIDE, NARROW)],
+        equity_svgs=[equity_svg(records.equity, records.cash_usd, canvas) for canvas in canvases],
+        drawdown_svgs=[drawdown_svg(records.equity, canvas) for canvas in canvases],
         years=year_rows(records.equity, records.cash_usd),
         attributions=_attributions(records.trades),
         account_pnl_usd=ended_usd - records.cash_usd,

@@ -19,6 +19,7 @@ from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Instrument, Market
 from closebell.model.panel import BarPanel
 from closebell.model.parameters import ParameterSet, RiskLimits
+from closebell.reports.formatting import counted
 from closebell.simulation.bar_market import BarMarket
 from closebell.simulation.trading_floor import ExchangeOptions
 from closebell.strategies import sessions_needed
@@ -113,7 +114,8 @@ def run_backtest(
     late = [f"the bars begin on {market.panel.days[0]}: traded from {begin} on"] if first is not None and first < begin else []
     desk = BacktestDesk(market, parameters, evidence, options, decisions)
     desk.play(begin, end, progress)
-    faulty = [f"{symbol} was skipped after {count} sessions: {why}" for symbol, (count, why) in sorted(evidence.faulty.items())]
+    skipped = sorted(evidence.faulty.items())
+    faulty = [f"{symbol} was skipped after {counted(count, 'session')}: {why}" for symbol, (count, why) in skipped]
     records = collect(desk, evidence)
     idle = idle_notes(desk, records, evidence.evenings(begin, end))
     told = (*warnings, *late, *universe_notes(evidence, begin, end), *faulty, *desk_notes(records, desk.alerts.alerts), *idle)

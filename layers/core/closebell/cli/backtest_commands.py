@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from closebell.backtest.comparison import ComparedBacktest
+from closebell.backtest.comparison import ComparedBacktest, notes_told
 from closebell.backtest.reader_notes import bar_notes
 from closebell.backtest.records import BacktestRecords
 from closebell.backtest.report_page import shown
@@ -30,6 +30,7 @@ from closebell.cli.strategy_file import registered
 from closebell.model.decision import Decision
 from closebell.model.errors import ClosebellError, ConfigurationError
 from closebell.model.instruments import Market
+from closebell.reports.formatting import counted
 
 ENSEMBLE = "ensemble"
 EveryDecision = Annotated[
@@ -105,11 +106,9 @@ def compare(
         fail(error)
     except KeyboardInterrupt as error:
         end_interrupted(f"{out} is as it was", error)
-    shared = [note for note in compared[0].records.warnings if all(note in it.records.warnings for it in compared)]
     with telling_of(out) as console:
         show_comparison(console, compared)
-        show_notes(console, shared)
-        show_notes(console, (f"{it.name}: {note}" for it in compared for note in it.records.warnings if note not in shared))
+        show_notes(console, notes_told(compared))
         console.print(f"written to {out}: open {out / 'comparison.html'}", soft_wrap=True)
 
 
@@ -117,7 +116,7 @@ def show(console: Console, records: BacktestRecords, summary: Mapping[str, Any])
     """The headline numbers, after and before costs."""
     console.print(
         f"[bold]{escape(records.label)}[/bold]: {summary['first_session']} to {summary['last_session']}, "
-        f"{summary['sessions_count']} sessions, {summary['orders_count']} orders, {summary['trades_count']} trades",
+        + ", ".join(counted(summary[f"{noun}s_count"], noun) for noun in ("session", "order", "trade")),
         soft_wrap=True,
     )
     table = Table(box=None, pad_edge=False)
