@@ -72,6 +72,12 @@ def test_costs_that_cannot_be_doubled_are_refused_with_the_most_that_can(market:
         doubled(Costs(slippage_bps=Decimal("500.1")), market)
 
 
+def test_commissions_that_cannot_be_doubled_are_refused_with_the_most_that_can() -> None:
+    assert doubled(Costs(commission_an_order_usd=Decimal(5000)), Market.US_EQUITY).commission_an_order_usd == 10_000
+    with pytest.raises(ConfigurationError, match=r"a commission is 9000 USD: a validation doubles the costs, so at most 5,000$"):
+        doubled(Costs(commission_an_order_usd=Decimal(9000)), Market.US_EQUITY)
+
+
 def test_doubled_costs_of_crypto_are_twice_the_fee_too() -> None:
     panel = coin_panel(4, 330)
     costs = Costs(slippage_bps=Decimal(5))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closebell.backtest.known_evidence import KnownEvidence
-from closebell.backtest.run import SLIPPAGE_BPS_MAX, Costs
+from closebell.backtest.run import COMMISSION_USD_MAX, SLIPPAGE_BPS_MAX, Costs
 from closebell.backtest.splits import SessionSpan
 from closebell.backtest.summary import Floats
 from closebell.backtest.trials import TrialResult, TrialTerms, run_trial
@@ -92,13 +92,16 @@ def crashes(returns: Floats, days: Sequence[date]) -> list[CrashResult]:
 def doubled(costs: Costs, market: Market) -> Costs:
     """Twice the costs; of crypto the broker's fee, which nothing changes, is paid once more as slippage.
 
-    Raises ConfigurationError when the slippage would be more than any can be.
+    Raises ConfigurationError when the slippage or a commission would be more than any can be.
     """
     fee_bps = TAKER_FEE_FRAC * 10_000 if market is Market.CRYPTO else 0
     slippage_bps = 2 * costs.slippage_bps + fee_bps
     if slippage_bps > SLIPPAGE_BPS_MAX:
         most_bps = (Decimal(SLIPPAGE_BPS_MAX) - fee_bps).normalize() / 2
         raise ConfigurationError(f"slippage_bps is {costs.slippage_bps}: a validation doubles the costs, so at most {most_bps:f}")
+    if 2 * max(costs.commissions_usd) > COMMISSION_USD_MAX:
+        dearest = f"{max(costs.commissions_usd):f} USD: a validation doubles the costs, so at most {COMMISSION_USD_MAX // 2:,}"
+        raise ConfigurationError(f"a commission is {dearest}")
     return replace(
         costs, slippage_bps=slippage_bps, commission_a_share_usd=2 * costs.commission_a_share_usd,
         commission_an_order_usd=2 * costs.commission_an_order_usd,
