@@ -64,7 +64,7 @@ def table_of(path: Path) -> pd.DataFrame:
 def _csv_table(content: bytes) -> pd.DataFrame:
     """Columns of numbers as numbers, to the last digit; a column with anything else in it as text."""
     table = _parsed_csv(content, {})
-    infinite = [name for name in table.columns if table[name].dtype.kind == "f" and np.isinf(table[name]).any()]
+    infinite = [f"{name}" for name, column in table.items() if column.dtype.kind == "f" and np.isinf(column.to_numpy()).any()]
     if infinite:  # what is wrong is shown as it is written: 1e400 is no float, `inf` is no word of the file's
         table = _parsed_csv(content, dict.fromkeys(infinite, str))
     if not isinstance(table.index, pd.RangeIndex):
@@ -72,7 +72,8 @@ def _csv_table(content: bytes) -> pd.DataFrame:
     if len(table.columns) == 1 and any(mark in str(table.columns[0]) for mark in ";\t|"):
         raise pd.errors.ParserError("its header is one column")
     # The second of two columns `close` is called `close.1` by pandas.
-    return table.rename(columns={name: name.removesuffix(".1") for name in table.columns})
+    table.columns = pd.Index([name.removesuffix(".1") for name in table.columns])
+    return table
 
 
 def _parsed_csv(content: bytes, dtypes: dict[str, type[str]]) -> pd.DataFrame:
@@ -106,14 +107,21 @@ def _of_one_symbol(table: pd.DataFrame) -> pd.DataFrame:
 
 def dates_in(column: Column, faults: list[Fault]) -> NDArray[np.datetime64]:
     """The dates as they are written: a time of day and its zone are left out, not converted."""
-    texts = column.astype(str).fillna("").tolist()
-    dates = column.dt.tz_localize(None).to_numpy() if column.dtype.kind == "M" else _written_dates(texts)
-    for place in np.flatnonzero(np.isnat(dates)).tolist():
+    is_instant = column.dtype.kind == "M"
+    dates = column.dt.tz_localize(None).to_numpy() if is_instant else _written_dates(_texts(column).tolist())
+    wrong = np.flatnonzero(np.isnat(dates)).tolist()
+    texts = _texts(column).tolist() if wrong else []
+    for place in wrong:
         faults.append((place, f"{texts[place]!r} is no date; write it as 2020-03-16"))
     days = dates.astype("datetime64[D]")
     for place in np.flatnonzero((days < _OLDEST_DAY) | (days > _LATEST_DAY)).tolist():
         faults.append((place, f"{days[place]} is no date of a bar: those are of {_OLDEST_DAY} to {_LATEST_DAY}"))
     return days
+
+
+def _texts(column: Column) -> Column:
+    """A column as it is written; "" for what is missing."""
+    return column.astype(str).fillna("")
 
 
 def _written_dates(texts: Sequence[str]) -> NDArray[np.datetime64]:
@@ -148,7 +156,7 @@ def numbers_in(column: Column, field: str, faults: list[Fault]) -> Floats:
     numbers = column.to_numpy(dtype=float, na_value=np.nan) if is_numeric else _parsed(column)
     if np.isfinite(numbers).all():
         return numbers
-    texts = column.astype(str).fillna("").str.strip()
+    texts = _texts(column).str.strip()
     is_wrong = ~np.isfinite(numbers) & ~texts.str.lower().isin(_BLANKS).to_numpy()
     is_marked = is_wrong & texts.str.fullmatch(_MARKED_NUMBER).to_numpy(dtype=bool)
     faults += _marked_numbers(column, field, np.flatnonzero(is_marked).tolist())
