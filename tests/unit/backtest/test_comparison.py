@@ -5,8 +5,10 @@ from datetime import date
 from io import BytesIO
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from closebell.backtest import comparison_charts
 from closebell.backtest.comparison import ComparedBacktest, ComparisonRow, comparison_rows, notes_told
 from closebell.backtest.comparison_charts import comparison_pictures
 from closebell.backtest.comparison_page import comparison_html
@@ -53,6 +55,24 @@ def test_pictures_of_idle_or_oddly_named_strategies_are_drawn() -> None:
     names = ("$\\bad$", "_hidden", "", "<b>")
     assert all(content.startswith(b"\x89PNG") for content in comparison_pictures([compared(n, idle) for n in names]).values())
     assert comparison_pictures([]) == {}
+
+
+def test_of_a_long_name_the_pictures_show_the_ends_and_every_curve_keeps_its_legend(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+
+    def kept(figure: Figure) -> bytes:
+        figures.append(figure)
+        return b""
+
+    monkeypatch.setattr(comparison_charts, "_png", kept)
+    comparison_pictures([compared(name, year_and_a_half()) for name in (f"a{'b' * 98}c", f"a{'b' * 97}d", "rsi", "ensemble")])
+    for figure in figures:
+        figure.draw_without_rendering()
+        legend = figure.legends[0].get_window_extent()
+        assert 0 <= legend.x0 < legend.x1 <= figure.bbox.width
+        assert all(axes.get_window_extent().width > figure.bbox.width / 4 for axes in figure.axes)
+    shown = [text.get_text() for text in figures[2].legends[0].get_texts()]
+    assert shown == [f"a{'b' * 16}…{'b' * 16}c", f"a{'b' * 16}…{'b' * 16}d", "rsi", "ensemble"]
 
 
 def test_a_note_of_one_backtest_has_its_name_and_a_note_of_all_has_none() -> None:

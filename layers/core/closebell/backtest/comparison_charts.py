@@ -30,6 +30,7 @@ _PANELS = (
                           ("gross_drawdown_frac_max", _LIGHT_VERMILION, "before costs"))),
 )  # fmt: skip
 _DASHES = ("-", "--", ":")
+_NAME_CHARS_MAX, _LEGEND_COLUMNS_MAX, _LEGEND_MARK_PX, _LEGEND_LETTER_PX = 35, 4, 100, 14
 
 
 def comparison_pictures(backtests: Sequence[ComparedBacktest]) -> dict[str, bytes]:
@@ -60,7 +61,7 @@ def _return_against_drawdown(rows: Sequence[ComparisonRow]) -> bytes:
         axes.xaxis.set_major_formatter(_percent_label)
     axes.set_yticks(range(len(rows)), [_plain(row.name) for row in rows])
     axes.invert_yaxis()
-    _legend(figure, 4)
+    _legend(figure)
     return _png(figure)
 
 
@@ -84,7 +85,7 @@ def _win_rate_against_sharpe(rows: Sequence[ComparisonRow]) -> bytes:
     axes.set_ylabel("Sharpe, annual", fontsize=_FONT_PT, color=_FAINT)
     axes.xaxis.set_major_formatter(_percent_label)
     if axes.get_legend_handles_labels()[0]:
-        _legend(figure, 4)
+        _legend(figure)
     else:
         axes.text(0.5, 0.5, "No backtest made a trade.", transform=axes.transAxes, ha="center", fontsize=_FONT_PT, color=_FAINT)
     return _png(figure)
@@ -104,7 +105,7 @@ def _equity_curves(backtests: Sequence[ComparedBacktest]) -> bytes:
     _dress(upper, "Equity after costs", "y")
     _dress(lower, "Equity before costs", "y")
     upper.yaxis.set_major_formatter(lambda value, _: usd(_decimal(value), 0))
-    _legend(figure, 4)
+    _legend(figure)
     return _png(figure)
 
 
@@ -132,7 +133,10 @@ def _dress(axes: Axes, title: str, grid: Literal["x", "y", "both"]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _legend(figure: Figure, columns_count: int) -> None:
+def _legend(figure: Figure) -> None:
+    """Below the picture, in as many columns as there is room for."""
+    longest = max(len(label) for axes in figure.axes for label in axes.get_legend_handles_labels()[1])
+    columns_count = min(_WIDTH_PX // (_LEGEND_MARK_PX + _LEGEND_LETTER_PX * longest), _LEGEND_COLUMNS_MAX)
     figure.legend(loc="outside lower left", ncols=columns_count, frameon=False, fontsize=_FONT_PT - 1, labelcolor=_INK)
 
 
@@ -146,8 +150,13 @@ def _decimal(value: float) -> Decimal:
 
 
 def _plain(name: str) -> str:
-    """matplotlib reads $...$ as mathematics, and leaves a leading underscore out of the legend."""
-    return name.replace("$", r"\$").replace("_", " ").strip() or "?"
+    """matplotlib reads $...$ as mathematics, and leaves a leading underscore out of the legend; of a long name the middle is left
+    out, so that the curves keep their room."""
+    text = name.replace("_", " ").strip() or "?"
+    if len(text) > _NAME_CHARS_MAX:
+        half = (_NAME_CHARS_MAX - 1) // 2
+        text = f"{text[:half]}…{text[-half:]}"
+    return text.replace("$", r"\$")
 
 
 def _png(figure: Figure) -> bytes:
