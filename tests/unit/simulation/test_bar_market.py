@@ -139,16 +139,19 @@ def one_wide_day() -> tuple[BarMarket, date]:
 
 @pytest.mark.parametrize(("order_type", "prices"), [
     ("stop", {"stop_price_usd": 121}), ("stop_limit", {"stop_price_usd": 121, "limit_price_usd": 110}),
+    ("limit", {"order_class": "oco", "limit_price_usd": 129, "take_profit_usd": 129, "stop_loss_usd": 121}),
 ])  # fmt: skip
-def test_a_stop_that_the_price_had_passed_before_it_came_sells_at_once(order_type: str, prices: dict[str, int]) -> None:
-    """What a limit has bought on the way down may be below its stop before that can rest: it is no free ride back up."""
+def test_a_stop_that_the_price_had_passed_before_it_came_sells_at_once(order_type: str, prices: dict[str, int | str]) -> None:
+    """What a limit has bought on the way down may be below its stop before that can rest: it is no free ride back up, and none
+    to the target of its group."""
     market, day = one_wide_day()
     _, falls_at, rises_at, _ = market.print_instants(day)
     exchange = Exchange(market, falls_at)
     own(exchange, symbol="S00")
     order = send(exchange, "sell", order_type, "gtc", symbol="S00", **prices)
     exchange.advance(rises_at)
-    assert (order.status, order.filled_average_price_usd) == ("filled", D(117))
+    stop = order.legs[0] if order.legs else order
+    assert (stop.status, stop.filled_average_price_usd) == ("filled", D(117))
 
 
 def test_a_stop_that_came_between_sessions_looks_at_the_open_first() -> None:

@@ -38,7 +38,7 @@ def meets(order: ExchangeOrder, seen: SeenPrint) -> bool:
     """Whether the order can trade at this print at all."""
     if not order.is_open or order.works_after_at is None or order.works_after_at >= seen.print.at:
         return False
-    if order.is_exit and any(other.triggered and other.limit_price_usd is None for other in order.siblings()):
+    if order.is_exit and any(_sells_at_market(other, seen) for other in order.siblings()):
         return False  # what is left is being sold at the market
     if order.time_in_force == "opg":
         return seen.is_first
@@ -52,10 +52,10 @@ def execution(order: ExchangeOrder, seen: SeenPrint, half_spread_at: Callable[[D
     """
     price = seen.print.price_usd
     is_first_look, was_resting = order.seen_session != seen.session, order.seen_session is not None
+    came_too_late = _came_too_late(order, seen)
     order.seen_session = seen.session
     if order.order_type in STOP_TYPES and not order.triggered:
         _trail_start(order, price)
-        came_too_late = not was_resting and seen.came_from_usd is not None and _is_through_stop(order, seen.came_from_usd)
         if not (came_too_late or _is_through_stop(order, price)):
             _trail(order, price)
             return None
@@ -136,6 +136,16 @@ def would_trade_with(resting: ExchangeOrder, is_buy: bool, order_type: str, limi
 def _is_through_stop(order: ExchangeOrder, price_usd: Decimal) -> bool:
     stop = order.stop_price_usd
     return stop is not None and (price_usd >= stop if order.is_buy else price_usd <= stop)
+
+
+def _came_too_late(order: ExchangeOrder, seen: SeenPrint) -> bool:
+    """Whether the price had passed a stop before it came."""
+    return order.seen_session is None and seen.came_from_usd is not None and _is_through_stop(order, seen.came_from_usd)
+
+
+def _sells_at_market(order: ExchangeOrder, seen: SeenPrint) -> bool:
+    """Whether a stop takes what is left of its group with it, so that no target is met at this print."""
+    return order.limit_price_usd is None and (order.triggered or _came_too_late(order, seen))
 
 
 def _met_on_the_way(order: ExchangeOrder, seen: SeenPrint) -> Decimal:
