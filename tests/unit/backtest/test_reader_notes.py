@@ -134,6 +134,16 @@ def test_without_the_regimes_symbol_its_name_what_follows_and_its_file_are_told(
     )
 
 
+def test_an_exposure_that_only_margin_reaches_is_told() -> None:
+    panel = seeded_panel(1, SESSIONS_COUNT, 2)
+    parameters = default_parameters(panel, ("momentum",))
+    limits = {frac: parameters.limits.model_copy(update={"gross_exposure_frac_max": Decimal(frac)}) for frac in ("1.00", "1.50")}
+    told = {frac: notes_of(panel, parameters.model_copy(update={"limits": limit})) for frac, limit in limits.items()}
+    assert told["1.00"] == ()
+    (note,) = told["1.50"]
+    assert note.startswith("limits.gross_exposure_frac_max is 1.5, and a backtest's account has no margin")
+
+
 def test_of_coins_the_regimes_symbol_is_named_as_its_file_is() -> None:
     panel = coin_panel(1, SESSIONS_COUNT, ("ETH/USD",))
     evidence = KnownEvidence(coin_market(panel), default_parameters(panel, ("momentum",), Market.CRYPTO))

@@ -39,7 +39,7 @@ def universe_notes(evidence: KnownEvidence, first: date, last: date) -> tuple[st
     """Sentences about what was not traded in the sessions `first`..`last`, and why."""
     market, parameters = evidence.market, evidence.parameters
     others, absent = _of_other_markets(market.asset_class, parameters), _without_bars(market, parameters)
-    return (*others, *absent, *_unjudged(evidence, first, last))
+    return (*others, *_of_margin(parameters), *absent, *_unjudged(evidence, first, last))
 
 
 def _of_other_markets(traded: Market, parameters: ParameterSet) -> Iterator[str]:
@@ -47,6 +47,16 @@ def _of_other_markets(traded: Market, parameters: ParameterSet) -> Iterator[str]
     others_count = sum(instrument.market is not traded for instrument in parameters.universe)
     if others_count:
         yield f"a backtest trades one market, here {traded}: {others_count} other symbols of the configuration are left out"
+
+
+def _of_margin(parameters: ParameterSet) -> Iterator[str]:
+    """A limit that a deployed desk's account may reach on margin, and a backtest's never does."""
+    most_frac = parameters.limits.gross_exposure_frac_max
+    if most_frac > 1:
+        yield (
+            f"limits.gross_exposure_frac_max is {float(most_frac):g}, and a backtest's account has no margin: nothing is bought "
+            "on credit, so what is above 1 changes nothing"
+        )
 
 
 def _without_bars(market: BarMarket, parameters: ParameterSet) -> Iterator[str]:
