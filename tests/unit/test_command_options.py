@@ -83,3 +83,19 @@ def test_a_folders_splits_are_those_of_its_market(tmp_path: Path, monkeypatch: p
         monkeypatch, "closebell.cli.backtest_commands.run_backtest", "backtest", "--bars", tmp_path, "--out", tmp_path / "r"
     )
     assert market.split_ratios == {"S00": {panel.days[40]: 2.0}}
+
+
+@pytest.mark.parametrize(("words", "status", "said"), [
+    (("--seed", "-1"), 2, "--seed"),
+    (("--seeds", "5:5"), 1, "'5:5' is 0 seeds"),
+    (("--seeds", "5:3"), 1, "'5:3' is 0 seeds"),
+    (("--seeds", f"0:{10**20}", "--workers", "2"), 1, "seeds: 1 to 1,000,000 are played"),
+    (("--faults", ""), 1, "'' names no fault"),
+    (("--faults", ","), 1, "',' names no fault"),
+    (("--trace",), 1, "name it with --seed"),
+])  # fmt: skip
+def test_a_rehearsal_of_nothing_is_refused(words: tuple[str, ...], status: int, said: str) -> None:
+    """It would end as if the desk had passed."""
+    done = CliRunner().invoke(app, ["simulate", "--sessions", "1", *words])
+    assert (done.exit_code, type(done.exception)) == (status, SystemExit)
+    assert said in done.output

@@ -22,6 +22,7 @@ from closebell.rehearsal.stage import Violation
 TRAIL_LINES_SHOWN_COUNT = 25
 PROGRESS_EVERY_SEEDS = 50
 SEEDS_A_BATCH = 10
+SEEDS_COUNT_MAX = 1_000_000
 
 
 @dataclass
@@ -66,7 +67,10 @@ def seeds_of(text: str) -> range:
     if not found:
         raise ConfigurationError(f"seeds are written as 0:100 (the last one left out) or as one number, not as {text!r}")
     first = int(found[1])
-    return range(first, int(found[2]) if found[2] else first + 1)
+    end = int(found[2]) if found[2] else first + 1
+    if not 0 < end - first <= SEEDS_COUNT_MAX:
+        raise ConfigurationError(f"{text!r} is {max(end - first, 0):,} seeds: 1 to {SEEDS_COUNT_MAX:,} are played, as in 0:100")
+    return range(first, end)
 
 
 def rehearse(

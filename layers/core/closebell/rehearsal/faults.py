@@ -99,10 +99,12 @@ FAULTS: dict[str, Fault] = {
 }
 
 def chosen(text: str) -> frozenset[str]:
-    """The faults of a comma-separated list, `all` or `none`. Raises ValueError for a name that is none."""
+    """The faults of a comma-separated list, `all` or `none`. Raises ValueError for a name that is none, and for no name."""
     if text in {"all", "none"}:
         return frozenset(FAULTS if text == "all" else ())
     names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ValueError(f"{text!r} names no fault: write all, none, or names with commas between")
     if unknown := names - FAULTS.keys():
         raise ValueError(f"no fault is called {', '.join(sorted(unknown))}; the faults are {', '.join(sorted(FAULTS))}")
     return names
