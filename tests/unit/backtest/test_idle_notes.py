@@ -15,8 +15,8 @@ CASH_USD = Decimal(100_000)
 PANEL = seeded_panel(8, 320, 6)
 
 
-def traded(parameters: ParameterSet, panel: BarPanel = PANEL) -> BacktestRecords:
-    return run_backtest(market_of(panel), parameters, Costs().options(CASH_USD))
+def traded(parameters: ParameterSet, panel: BarPanel = PANEL, costs: Costs | None = None) -> BacktestRecords:
+    return run_backtest(market_of(panel), parameters, (costs or Costs()).options(CASH_USD))
 
 
 def idle_of(records: BacktestRecords) -> list[str]:
@@ -55,7 +55,14 @@ def test_orders_that_find_no_price_are_told() -> None:
     records = traded(parameters_of(panel, "momentum").model_copy(update={"entries": terms}), panel)
     assert records.orders
     (told,) = idle_of(records)
-    assert told.startswith(f"nothing was traded: none of {len(records.orders)} orders found a price")
+    assert told.startswith(f"nothing was traded: none of {len(records.orders)} orders found a price that it takes, or volume")
+
+
+def test_orders_that_no_print_has_a_share_for_are_told_of_the_capacity() -> None:
+    records = traded(parameters_of(PANEL, "momentum"), costs=Costs(capacity_frac=Decimal("1e-9")))
+    assert records.orders
+    (told,) = idle_of(records)
+    assert "orders found a price that it takes, or volume (--capacity)" in told
 
 
 def test_a_backtest_that_trades_has_no_such_note_and_asks_nothing_again() -> None:

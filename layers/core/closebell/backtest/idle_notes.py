@@ -43,7 +43,8 @@ def idle_notes(desk: BacktestDesk, records: BacktestRecords, evenings: Sequence[
     """
     if records.orders:
         if not any(order.filled_shares for order in records.orders):
-            yield f"nothing was traded: none of {len(records.orders)} orders found a price; orders.csv says how each ended"
+            wanted = "a price that it takes, or volume (--capacity)"
+            yield f"nothing was traded: none of {len(records.orders)} orders found {wanted}; orders.csv says how each ended"
         return
     if any(row.outcome == PlanAction.ENTER for row in records.decisions):  # held back in the morning, of which is told
         return
