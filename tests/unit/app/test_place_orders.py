@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from closebell.app.control import halt_desk
+from closebell.app.control import halt_desk, store_parameters
 from closebell.model.books import Break, Consequence
 from closebell.model.broker import Side
 from closebell.model.decision import Denial
@@ -51,6 +51,16 @@ def test_a_refused_order_is_recorded_and_not_tried_again() -> None:
         item.record for item in desk.memory.query("journal", f"ORDER#us_equity#{TUESDAY}") if isinstance(item.record, OrderRecord)
     ]
     assert (order.state, order.note) == (OrderState.REJECTED, "asset AAA is not tradable")
+
+
+def test_each_session_may_have_as_many_orders_as_the_one_before() -> None:
+    desk = SmallDesk({"AAA": ["100", "100", "100"], "BBB": ["50", "50", "50"]})
+    limits = desk.parameters.limits.model_copy(update={"orders_per_session_count_max": 1})
+    store_parameters(desk.memory, desk.parameters.model_copy(update={"limits": limits}))
+    for session, symbol, price in ((TUESDAY, "AAA", "100"), (WEDNESDAY, "BBB", "50")):
+        desk.plan(session, entry(session, symbol, reference=price))
+        desk.day(session)
+    assert (desk.shares("AAA"), desk.shares("BBB")) == (D(10), D(10))
 
 
 def test_what_the_owner_traded_before_the_morning_is_named_by_the_run_that_books_it_and_once() -> None:
