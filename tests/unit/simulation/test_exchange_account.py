@@ -7,6 +7,7 @@ import pytest
 from closebell.model.broker import Side
 from closebell.simulation.account_checks import available_shares, buying_power_usd
 from closebell.simulation.exchange import Exchange, Replacement
+from closebell.simulation.market import Split
 from closebell.simulation.trading_floor import ExchangeOptions
 from closebell.simulation.venue_orders import RefusalError
 from tests.contract.tiny_market import FRI, MON, SPLIT_DAY, THU, TUE, WED, TinyMarket, ny, own, send, utc
@@ -38,6 +39,14 @@ def test_open_buys_reserve_buying_power_and_working_sells_give_none_back() -> No
     assert power(exchange) == cash
 
 
+def test_a_purchase_in_parts_reserves_what_is_still_to_come() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    send(exchange, "buy", "limit", "gtc", 15, symbol="THIN", limit_price_usd=25)
+    exchange.advance(ny(THU, "10:30"))
+    assert exchange.floor.book.shares("THIN") == 10
+    assert power(exchange) == exchange.floor.book.cash_usd - 5 * 25
+
+
 def test_a_margin_account_buys_twice_its_equity_but_no_coins_on_credit() -> None:
     exchange = Exchange(TinyMarket(), ny(THU, "10:00"), ExchangeOptions(margin_multiplier_ratio=2))
     assert power(exchange) == 200_000
@@ -56,6 +65,37 @@ def test_shares_in_working_sells_are_held_and_a_group_holds_them_once() -> None:
     assert available_shares(exchange.floor, "ACME") == 4
     exchange.advance(ny(THU, "10:01"))
     assert available_shares(exchange.floor, "ACME") == 10
+
+
+def test_a_group_holds_what_its_largest_member_may_sell() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"), ExchangeOptions(cancel_latency_s=0))
+    own(exchange, 10)
+    target = send(exchange, "sell", "limit", "gtc", 10, order_class="oco", take_profit_usd=200, stop_loss_usd=50)
+    exchange.replace(target.legs[0].venue_order_id, Replacement(quantity_shares=Decimal(6)))
+    assert available_shares(exchange.floor, "ACME") == 0
+
+
+def test_orders_for_more_than_a_split_has_left_free_no_shares() -> None:
+    exchange = Exchange(TinyMarket(splits={"SPLT": (Split(SPLIT_DAY, Decimal("0.5")),)}), ny(MON, "12:30"))
+    own(exchange, 10, "SPLT")
+    send(exchange, "sell", "stop", "gtc", 10, symbol="SPLT", stop_price_usd=20)
+    exchange.advance(ny(SPLIT_DAY, "09:00"))
+    assert [exchange.floor.book.shares("SPLT"), available_shares(exchange.floor, "SPLT")] == [5, 0]
+
+
+def test_a_purchase_that_cost_more_than_there_was_leaves_nothing_to_buy_with() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    send(exchange, "buy", "market", "day", 990)
+    exchange.advance(ny(THU, "10:30"))
+    assert [exchange.floor.book.cash_usd, power(exchange)] == [100_000 - 990 * 102, 0]
+
+
+def test_all_that_is_there_may_be_spent() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    assert send(exchange, "buy", "limit", "day", 1_000, limit_price_usd=100).is_open
+    assert power(exchange) == 0
+    lender = Exchange(TinyMarket(), ny(THU, "10:00"), ExchangeOptions(margin_multiplier_ratio=2))
+    assert send(lender, "sell", "limit", "day", 1_000, limit_price_usd=200).is_open
 
 
 def test_a_coin_buyer_pays_the_fee_in_coins_and_a_seller_in_dollars() -> None:
@@ -162,6 +202,35 @@ def test_what_is_sold_short_takes_buying_power_and_no_more_than_that_is_bought_b
     assert power(exchange) == 2 * 100_000 - 10 * 102
     with pytest.raises(RefusalError, match=r"insufficient qty available for order \(requested: 11, available: 10\)"):
         send(exchange, "buy", "market", "day", 11)
+
+
+def test_neither_a_group_of_exits_nor_a_coin_is_sold_short() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"), ExchangeOptions(margin_multiplier_ratio=2))
+    send(exchange, "sell", "market", "day", 10)
+    exchange.advance(ny(THU, "10:30"))
+    with pytest.raises(RefusalError, match=r"insufficient qty available for order \(requested: 10, available: 0\)") as group:
+        send(exchange, "sell", "limit", "gtc", 10, order_class="oco", take_profit_usd=200, stop_loss_usd=50)
+    assert (group.value.details["existing_qty"], group.value.details["held_for_orders"]) == ("0", "0")
+    with pytest.raises(RefusalError, match=r"insufficient balance for BTC \(requested: 0.1, available: 0\)"):
+        send(exchange, "sell", "market", "gtc", "0.1", symbol="BTC/USD")
+
+
+def test_exits_of_what_was_sold_short_reserve_nothing_and_may_be_moved_up_without_means() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"), ExchangeOptions(margin_multiplier_ratio=2, cancel_latency_s=0))
+    send(exchange, "sell", "market", "day", 10)
+    exchange.advance(ny(THU, "10:30"))
+    before_usd = power(exchange)
+    target = send(exchange, "buy", "limit", "gtc", 10, order_class="oco", take_profit_usd=90, stop_loss_usd=150)
+    assert power(exchange) == before_usd
+    send(exchange, "buy", "limit", "day", 1_980, symbol="WIDE", limit_price_usd=100)
+    assert power(exchange) < 1_000
+    assert exchange.replace(target.legs[0].venue_order_id, Replacement(stop_price_usd=Decimal(300))).is_open
+
+
+def test_a_short_sale_that_waits_may_grow() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"), ExchangeOptions(margin_multiplier_ratio=2))
+    sale = send(exchange, "sell", "limit", "gtc", 5, limit_price_usd=200)
+    assert exchange.replace(sale.venue_order_id, Replacement(quantity_shares=Decimal(8))).is_open
 
 
 def test_an_order_may_grow_by_what_is_left_and_no_further() -> None:

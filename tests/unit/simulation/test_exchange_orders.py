@@ -187,6 +187,13 @@ def test_orders_sent_in_one_instant_have_instants_of_their_own_so_that_pages_los
     assert pages == sent[::-1]
 
 
+def test_a_listing_leaves_out_the_instants_that_it_lies_between() -> None:
+    exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
+    sent = [send(exchange, "buy", "limit", "gtc", 1, limit_price_usd=50) for _ in range(4)]
+    between = OrderFilter(after=sent[0].submitted_at, until=sent[3].submitted_at, ascending=True)
+    assert exchange.floor.orders.matching(between) == sent[1:3]
+
+
 def test_the_same_commands_give_the_same_ids() -> None:
     def ids() -> list[str]:
         exchange = Exchange(TinyMarket(), ny(THU, "10:00"))
