@@ -13,7 +13,7 @@ from closebell.backtest.engine import BacktestDesk
 from closebell.backtest.records import BacktestRecords, ClosedBy
 from closebell.backtest.run import Costs
 from closebell.model.instruments import Market
-from closebell.model.panel import FIELDS, BarPanel
+from closebell.model.panel import FIELDS, BarPanel, Matrix
 from closebell.model.parameters import EntryTerms, ExitTerms, ParameterSet, RiskLimits
 from closebell.simulation.bar_market import BarMarket, hours_of
 from tests.unit.backtest.markets import CALENDAR, coin_market, coin_panel, parameters_of, seeded_panel
@@ -257,6 +257,28 @@ def closes_only() -> DeskCase:
     return shares(bars, closes_by(ClosedBy.STOP, ClosedBy.TIME_STOP))
 
 
+def more_entries_than_requests_in_a_minute() -> DeskCase:
+    """All rise, few come back to their limit: every morning asks for a hundred entries, beside exits and what was paid out."""
+    rows_count = 259
+    plain = seeded_panel(50, rows_count, 106, 0.0005)
+    closes: Matrix = np.round(plain.close * np.exp(0.004 * np.arange(rows_count))[:, None], 2)
+    before = np.vstack([closes[:1], closes[:-1]])
+    comes_back = np.add(*np.indices(closes.shape)) % 9 == 0
+    opens, lows = np.round(before * 1.003, 2), np.round(before * np.where(comes_back, 0.998, 1.002), 2)
+    highs: Matrix = np.round(np.maximum(opens, closes) * 1.001, 2)
+    lows = np.minimum(lows, np.minimum(opens, closes))
+    panel = replace(plain, open=opens, high=highs, low=lows, close=closes)
+    for column in np.flatnonzero(comes_back[256])[:3].tolist():
+        panel = without(panel, FIELDS, slice(257, None), column)
+    return shares(
+        panel, both(denies("rate budget"), closes_by(ClosedBy.DELISTED)), "momentum",
+        entries=EntryTerms(use_limit=True, limit_offset_frac=Decimal("0.0005")),
+        exits=ExitTerms(time_stop_sessions=1, minimum_hold_sessions=0),
+        orders_per_session_count_max=500, positions_count_max=100, positions_per_sector_count_max=100,
+        position_weight_frac_max=Decimal("0.009"),
+    )  # fmt: skip
+
+
 def some_coins() -> DeskCase:
     return coins(coin_panel(14, ROWS_COUNT), closes_by(ClosedBy.STOP, ClosedBy.TARGET), exits=COINS_NARROW)
 
@@ -303,7 +325,7 @@ CASES: tuple[Callable[[], DeskCase], ...] = (
     quiet, restless, narrow_stops_in_a_restless_market, falls_within_a_day_that_closes_well, loses_too_much_on_many_days,
     halts_while_entries_rest, limit_entries, a_thin_market, limit_entries_in_a_thin_market, commissions,
     entries_that_go_on_after_a_stop,
-    splits, delistings_and_holes, closes_only, some_coins, coins_that_fall_within_a_day,
+    splits, delistings_and_holes, closes_only, more_entries_than_requests_in_a_minute, some_coins, coins_that_fall_within_a_day,
     coins_that_lose_too_much_on_many_days, coins_that_open_elsewhere, coins_in_a_thin_market,
     limit_entries_of_coins_in_a_thin_market, delisted_coins,
 )  # fmt: skip

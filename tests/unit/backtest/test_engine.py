@@ -193,6 +193,27 @@ def test_strategies_that_look_back_further_than_a_decision_reads_are_refused(mon
     assert traded(panel, enough).trades
 
 
+@pytest.mark.parametrize(("spare_usd", "halts_count"), [("0", 1), ("0.01", 0)])
+def test_a_day_halts_the_desk_that_loses_its_limit_to_the_cent(spare_usd: str, halts_count: int) -> None:
+    """Bought at 100, seen at 90: the loss of that moment is the limit exactly, or a cent less than it."""
+    panel = seeded_panel(1, 303, 1)
+    flat = np.append(np.round(np.linspace(60.0, 100.0, 301), 2), [100.0, 100.0])[:, None]
+    low = flat.copy()
+    low[301] = 90.0
+    bars = replace(panel, open=flat.copy(), high=flat.copy(), low=low, close=flat)
+    exits = ExitTerms(stop_loss_frac=Decimal("0.3"), take_profit_frac=Decimal(1))
+    day = dates(panel)[301]
+
+    def found(limit_frac: Decimal) -> BacktestRecords:
+        limits = RiskLimits(daily_loss_frac_max=limit_frac)
+        parameters = parameters_of(bars, "momentum", exits=exits, limits=limits)
+        return run_backtest(market_of(bars), parameters, Costs().options(CASH), first=day)
+
+    (bought,) = [order for order in found(Decimal("0.5")).orders if order.side == "buy"]
+    lost_usd = bought.filled_shares * 10
+    assert found((lost_usd + Decimal(spare_usd)) / CASH).halts_count == halts_count
+
+
 def test_a_missing_bar_neither_trades_nor_breaks_anything() -> None:
     panel = seeded_panel(9, 320, 6)
     holes = {field: getattr(panel, field).copy() for field in FIELDS}

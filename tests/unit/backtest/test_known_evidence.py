@@ -83,6 +83,37 @@ def test_the_bars_of_a_span_are_adjusted_as_they_were_at_its_end() -> None:
     np.testing.assert_allclose(found.close, expected, rtol=1e-12, err_msg="the third is split later")
 
 
+def test_a_symbol_that_is_split_twice_is_comparable_across_both() -> None:
+    smooth = seeded_panel(5, 600, 2)
+    raw, days = unadjusted(unadjusted(smooth, 520, 2.0, slice(1)), 560, 3.0, slice(1)), days_of(smooth)
+    market = BarMarket(raw, hours_of(CALENDAR, raw), splits={raw.symbols[0]: {days[520]: 2.0, days[560]: 3.0}})
+    parameters, hours = parameters_of(raw, *NAMES), market.sessions(Market.US_EQUITY)
+    pair = SessionPair(hours[570], hours[571], tuple(days[571 - parameters.history_sessions : 571]), tuple(days))
+    decided_on = KnownEvidence(market, parameters).read(Market.US_EQUITY, parameters, pair).universe
+    for found in (decided_on, universe_panel(market, parameters, days[500], days[-1])):
+        first = days.index(days_of(found)[0])
+        np.testing.assert_allclose(found.close, smooth.close[first : first + len(found.sessions)], rtol=1e-3)
+
+
+def test_what_could_be_judged_before_a_split_stays_so_after_it() -> None:
+    """The matrices from a split on begin with sessions that lack what they look back on."""
+    market = split_market()
+    days, parameters = days_of(market.panel), parameters_of(market.panel, *NAMES)
+    known = KnownEvidence(market, parameters)
+    early = days[EX_ROWS[0] + 2 - parameters.history_sessions]
+    assert [known.coverage_frac(day) for day in (early, days[530], early)] == [1.0, 1.0, 1.0]
+
+
+def test_bars_that_have_only_begun_are_too_few_and_not_faulty() -> None:
+    panel = seeded_panel(5, 60, 2)
+    market = BarMarket(panel, hours_of(CALENDAR, panel))
+    parameters, hours = parameters_of(panel, "sma_cross"), market.sessions(Market.US_EQUITY)
+    known = KnownEvidence(market, parameters)
+    found = known.read(Market.US_EQUITY, parameters, SessionPair(hours[20], hours[21], tuple(panel.days[:21]), tuple(panel.days)))
+    assert found.problems.keys() == set(panel.symbols)
+    assert known.faulty == {}
+
+
 def test_no_volatility_close_of_a_later_day_is_handed_out() -> None:
     panel = seeded_panel(5, 60, 2)
     closes = {day: Decimal(20) for day in panel.days}

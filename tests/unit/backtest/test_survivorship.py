@@ -49,6 +49,11 @@ def test_a_symbol_without_bars_is_not_counted() -> None:
     assert "all 5 symbols" in told
 
 
+def test_four_symbols_are_too_few_to_tell() -> None:
+    assert survivorship_warning(seeded_panel(3, 400, 5))
+    assert survivorship_warning(seeded_panel(3, 400, 4)) is None
+
+
 def test_a_year_is_too_short_to_tell() -> None:
     panel = seeded_panel(3, 253, 6)
     assert survivorship_warning(panel)

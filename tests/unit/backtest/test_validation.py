@@ -36,6 +36,7 @@ from closebell.backtest.verdict import Colour, flags, is_refused
 from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.panel import FIELDS, BarPanel, Matrix
+from closebell.model.parameters import ExitTerms
 from closebell.strategies import Strategy
 from tests.unit.backtest.markets import coin_market, coin_panel, market_of, parameters_of, seeded_panel
 
@@ -127,6 +128,12 @@ def test_noise_in_a_market_that_rises_is_refused_however_well_it_earns(tmp_path:
     risen = {field: np.round(getattr(plain, field) * rise, 2) for field in FIELDS[:4]}
     found = validate(request_of(replace(plain, **risen), strategy), ValidationFolder(tmp_path))
     assert [question for question, colour in colours(found).items() if colour is Colour.RED] == [RANDOM_TIMES]
+
+
+def test_a_target_above_the_cut_is_tried_as_it_is_configured_and_nothing_beyond_it() -> None:
+    parameters = parameters_of(seeded_panel(12, 10, 1), "drift", exits=ExitTerms(take_profit_frac=Decimal("0.96")))
+    (row, *_) = exit_grid(parameters, 3)
+    assert [point.exits.take_profit_frac for point in row] == [Decimal("0.48"), Decimal("0.96")]
 
 
 def test_a_folder_in_which_many_were_judged_asks_for_more(tmp_path: Path) -> None:
