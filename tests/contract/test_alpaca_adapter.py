@@ -55,7 +55,7 @@ class Access(NamedTuple):
 
 
 def over_http(site: ExchangeSite, read_s: float = 5.0) -> AlpacaBroker:
-    return AlpacaBroker(KEY_ID, SECRET_KEY, site.url, site.url, paper=True, timeouts=Timeouts(1, read_s))
+    return AlpacaBroker(KEY_ID, SECRET_KEY, site.url, site.url, paper=True, timeouts=Timeouts(5, read_s))
 
 
 @pytest.fixture(params=["http", "in process"])

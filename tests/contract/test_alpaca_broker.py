@@ -53,7 +53,7 @@ def venue(running_venue: ScriptedVenue) -> ScriptedVenue:
 
 @pytest.fixture
 def broker(venue: ScriptedVenue) -> AlpacaBroker:
-    return AlpacaBroker(KEY_ID, SECRET_KEY, venue.url, venue.url, paper=True, timeouts=Timeouts(1, 5))
+    return AlpacaBroker(KEY_ID, SECRET_KEY, venue.url, venue.url, paper=True, timeouts=Timeouts(5, 5))
 
 
 def request(**changes: Any) -> OrderRequest:
@@ -410,7 +410,7 @@ def test_an_order_goes_out_once_with_every_number_a_string(
 def test_a_connection_is_used_again_unless_it_was_idle_for_too_long(
     venue: ScriptedVenue, idle_s: float, connections_count: int
 ) -> None:
-    broker = AlpacaBroker(KEY_ID, SECRET_KEY, venue.url, venue.url, paper=True, timeouts=Timeouts(1, 5, idle_s))
+    broker = AlpacaBroker(KEY_ID, SECRET_KEY, venue.url, venue.url, paper=True, timeouts=Timeouts(5, 5, idle_s))
     venue.will_answer(ok(clock()))
     for _ in range(3):
         broker.clock()

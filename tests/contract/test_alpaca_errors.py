@@ -43,7 +43,7 @@ from closebell.model.instruments import Market
 from tests.contract.scripted_venue import KEY_ID, SECRET_KEY, CannedReply, ScriptedVenue, ok, refused, scripted_venue
 from tests.contract.venue_payloads import CLIENT_ID, ORDER_ID, account, order, without
 
-TIMEOUTS = Timeouts(connect_s=0.5, read_s=0.5)
+TIMEOUTS = Timeouts(connect_s=5.0, read_s=2.0)
 REQUEST = OrderRequest(
     client_order_id=CLIENT_ID, market=Market.US_EQUITY, symbol="AAPL", side=Side.BUY, order_type=OrderType.LIMIT,
     time_in_force=TimeInForce.DAY, quantity_shares=Decimal(15), limit_price_usd=Decimal("228.00"),
@@ -124,7 +124,7 @@ def test_a_venue_that_hangs_is_given_up_after_the_read_timeout(venue: ScriptedVe
     before = time.perf_counter()
     with pytest.raises(OutcomeUnknown, match="timed out"):
         broker.submit(REQUEST)
-    assert TIMEOUTS.read_s <= time.perf_counter() - before < 5
+    assert TIMEOUTS.read_s <= time.perf_counter() - before < 9
 
 
 @pytest.mark.parametrize("broken", [
@@ -150,7 +150,7 @@ def test_a_failed_read_is_never_an_empty_answer(
     venue: ScriptedVenue, broker: AlpacaBroker, reply: CannedReply, read: Read
 ) -> None:
     if reply.hangs:
-        broker = AlpacaBroker(KEY_ID, SECRET_KEY, venue.url, venue.url, paper=True, timeouts=Timeouts(0.5, 0.05))
+        broker = AlpacaBroker(KEY_ID, SECRET_KEY, venue.url, venue.url, paper=True, timeouts=Timeouts(5, 0.5))
     venue.will_answer(reply)
     with pytest.raises(BrokerUnavailable):
         read(broker)
@@ -313,7 +313,7 @@ def test_a_read_that_is_refused_says_whether_the_request_or_the_key_is_at_fault(
 @pytest.mark.parametrize("reply", [*NO_ANSWER.values(), refused(401, "unauthorized."), refused(429, "slow", 42910000)], ids=str)
 def test_news_that_cannot_be_read_is_a_data_error(venue: ScriptedVenue, reply: CannedReply) -> None:
     venue.will_answer(reply)
-    news = AlpacaNews(KEY_ID, SECRET_KEY, venue.url, timeouts=Timeouts(0.5, 0.2))
+    news = AlpacaNews(KEY_ID, SECRET_KEY, venue.url, timeouts=Timeouts(5, 0.5))
     with pytest.raises(DataError):
         news.headlines(["AAPL"], datetime(2018, 10, 1, tzinfo=UTC))
 
@@ -385,8 +385,8 @@ def test_the_key_is_in_no_error_log_or_repr(venue: ScriptedVenue) -> None:
     logger.setLevel(logging.DEBUG)
     said = []
     try:
-        broker = AlpacaBroker(KEY_ID, SECRET_KEY, venue.url, venue.url, paper=True, timeouts=Timeouts(0.5, 0.1))
-        news = AlpacaNews(KEY_ID, SECRET_KEY, venue.url, timeouts=Timeouts(0.5, 0.1))
+        broker = AlpacaBroker(KEY_ID, SECRET_KEY, venue.url, venue.url, paper=True, timeouts=Timeouts(5, 0.5))
+        news = AlpacaNews(KEY_ID, SECRET_KEY, venue.url, timeouts=Timeouts(5, 0.5))
         calls: list[Callable[[], object]] = [
             broker.account, broker.open_orders, lambda: broker.submit(REQUEST), lambda: broker.cancel(ORDER_ID),
             lambda: news.headlines(["AAPL"], datetime(2018, 10, 1, tzinfo=UTC)),

@@ -26,7 +26,7 @@ from tests.contract.conftest import KEY_ID, SECRET_KEY, ExchangeSite
 from tests.contract.tiny_market import FRI, MON, THU, ny
 
 VERSION = "wire"
-READ_TIMEOUT_S = 0.5
+READ_TIMEOUT_S = 1.5
 FRIDAY = ("09:00", "09:05", "09:10", "09:35", "09:40", "09:45", "10:00", "16:05")
 """The first is place_orders, the others are reconcile."""
 
@@ -68,7 +68,7 @@ class WireDesk:
 
     def __init__(self, site: ExchangeSite) -> None:
         self.site, self.journal, self.inbox = site, MemoryJournal(), OwnersInbox()
-        self.broker = AlpacaBroker(KEY_ID, SECRET_KEY, site.url, site.url, paper=True, timeouts=Timeouts(1, READ_TIMEOUT_S))
+        self.broker = AlpacaBroker(KEY_ID, SECRET_KEY, site.url, site.url, paper=True, timeouts=Timeouts(5, READ_TIMEOUT_S))
         store_parameters(self.journal, ParameterSet(universe=(Instrument(symbol="ACME", sector="anvils"),)))
         self.failures: list[str] = []
         self._plan(FRI, THU, PlanAction.ENTER)
