@@ -193,8 +193,11 @@ def test_strategies_that_look_back_further_than_a_decision_reads_are_refused(mon
     assert traded(panel, enough).trades
 
 
+@pytest.mark.parametrize("is_last_session", [False, True])
 @pytest.mark.parametrize(("spare_usd", "halts_count"), [("0", 1), ("0.01", 0)])
-def test_a_day_halts_the_desk_that_loses_its_limit_to_the_cent(spare_usd: str, halts_count: int) -> None:
+def test_a_day_halts_the_desk_that_loses_its_limit_to_the_cent(
+    spare_usd: str, halts_count: int, is_last_session: bool
+) -> None:
     """Bought at 100, seen at 90: the loss of that moment is the limit exactly, or a cent less than it."""
     panel = seeded_panel(1, 303, 1)
     flat = np.append(np.round(np.linspace(60.0, 100.0, 301), 2), [100.0, 100.0])[:, None]
@@ -203,11 +206,12 @@ def test_a_day_halts_the_desk_that_loses_its_limit_to_the_cent(spare_usd: str, h
     bars = replace(panel, open=flat.copy(), high=flat.copy(), low=low, close=flat)
     exits = ExitTerms(stop_loss_frac=Decimal("0.3"), take_profit_frac=Decimal(1))
     day = dates(panel)[301]
+    last = day if is_last_session else None
 
     def found(limit_frac: Decimal) -> BacktestRecords:
         limits = RiskLimits(daily_loss_frac_max=limit_frac)
         parameters = parameters_of(bars, "momentum", exits=exits, limits=limits)
-        return run_backtest(market_of(bars), parameters, Costs().options(CASH), first=day)
+        return run_backtest(market_of(bars), parameters, Costs().options(CASH), first=day, last=last)
 
     (bought,) = [order for order in found(Decimal("0.5")).orders if order.side == "buy"]
     lost_usd = bought.filled_shares * 10

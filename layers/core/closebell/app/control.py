@@ -16,6 +16,12 @@ def read_halt(journal: Journal) -> Stored[Halt] | None:
     return journal.read(HALT_KEY, Halt)
 
 
+def is_halted(journal: Journal) -> bool:
+    """Whether the desk is halted now."""
+    stored = read_halt(journal)
+    return stored is not None and stored.record.is_halted
+
+
 def halt_desk(journal: Journal, reason: str, by: str, at: datetime) -> bool:
     """Halt: no order that increases risk leaves from now on. Anyone and anything may; twice is once. True if it was new."""
     stored = read_halt(journal)

@@ -15,7 +15,7 @@ from decimal import Decimal
 from operator import attrgetter
 
 from closebell.app.breaks import name_trades_by_hand
-from closebell.app.control import confirm_resume, read_halt, request_resume, store_parameters
+from closebell.app.control import confirm_resume, is_halted, request_resume, store_parameters
 from closebell.app.evidence import EvidenceReader, SessionPair
 from closebell.app.generate_signals import session_inputs
 from closebell.app.place_orders import Morning
@@ -151,6 +151,7 @@ class BacktestDesk:
         self._place(session)
         self._watch(session)
         self._sell_out(self.day.at(session, self.day.sells_out_at))
+        self.halts_count += is_halted(self.journal)
 
     def _plan_after(self, session: date) -> None:
         """Decide after a session, on what was seen of the exchange in the last look."""
@@ -324,10 +325,8 @@ class BacktestDesk:
 
     def _resume(self, at: datetime) -> None:
         """A desk that halted on its loss limit is resumed by its owner before the next session, in the two steps."""
-        halt = read_halt(self.journal)
-        if halt is None or not halt.record.is_halted:
+        if not is_halted(self.journal):
             return
-        self.halts_count += 1
         request_resume(self.journal, "resume", at)
         confirm_resume(self.journal, "resume", OWNER, at)
 

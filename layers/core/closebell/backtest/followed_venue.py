@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from closebell.app.booking import Bookkeeper
 from closebell.app.breaks import settle_differences
-from closebell.app.control import read_halt
+from closebell.app.control import is_halted, read_halt
 from closebell.app.desk import Desk
 from closebell.app.execution import Executor, counted
 from closebell.app.guarded_broker import GuardedBroker, RequestBudget
@@ -239,10 +239,9 @@ class FollowedVenue(Standing):
     @property
     def has_work_left(self) -> bool:
         """Whether the next reconciliation has to act although nothing happens: the desk was halted with entries out."""
-        halt = read_halt(self.room.journal)
         orders = (stored.record for stored in self.keeper.orders.values())
-        is_halted = halt is not None and halt.record.is_halted
-        return is_halted and any(order.leg is OrderLeg.ENTRY and not order.state.is_terminal for order in orders)
+        rests = any(order.leg is OrderLeg.ENTRY and not order.state.is_terminal for order in orders)
+        return rests and is_halted(self.room.journal)
 
     def unguarded_symbols(self) -> set[str]:
         """The positions whose stop and target are not both watched by orders at the exchange."""
