@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from closebell.backtest.comparison import ComparedBacktest
-from closebell.backtest.comparison_charts import comparison_pictures
-from closebell.backtest.comparison_page import comparison_html
-from closebell.backtest.report_page import report_html
+from closebell.backtest.results.comparison import ComparedBacktest
+from closebell.backtest.results.comparison_charts import comparison_pictures
+from closebell.backtest.results.comparison_page import comparison_html
+from closebell.backtest.results.report_page import report_html
 from closebell.backtest.summary import summary_of
 from tests.browser.test_newsletter_page import LOW_CONTRAST
 from tests.unit.backtest.sample_records import equity_of, records_of, trade_of, year_and_a_half

@@ -8,11 +8,11 @@ import pytest
 
 from closebell.adapters.s3 import S3Archive
 from closebell.adapters.step_functions import StepFunctionsSweep
-from closebell.backtest.sweep import SweepPoint, grid_points, read_axes
-from closebell.backtest.sweep_archive import FannedOut
-from closebell.backtest.sweep_pool import SweepGround
-from closebell.backtest.sweep_search import GridSearch, ground_sha256, sweep
-from closebell.backtest.sweep_store import PointStore, key_of
+from closebell.backtest.sweeps.archive import FannedOut
+from closebell.backtest.sweeps.points import SweepPoint, grid_points, read_axes
+from closebell.backtest.sweeps.pool import SweepGround
+from closebell.backtest.sweeps.search import GridSearch, ground_sha256, sweep
+from closebell.backtest.sweeps.store import PointStore, key_of
 from closebell.model.errors import RunRefused
 from closebell.simulation.trading_floor import ExchangeOptions
 from infra.local.aws import LocalAws

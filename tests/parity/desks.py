@@ -6,9 +6,9 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from closebell.backtest.desk_day import DESK_DAYS
-from closebell.backtest.engine import BacktestDesk
-from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.desk.desk_day import DESK_DAYS
+from closebell.backtest.desk.engine import BacktestDesk
+from closebell.backtest.desk.known_evidence import KnownEvidence
 from closebell.model.books import EquitySnapshot, Fill, Trade
 from closebell.model.decision import Denial, TradePlan
 from closebell.model.instruments import Market

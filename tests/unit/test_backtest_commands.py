@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner, Result
 
-from closebell.backtest.report_page import shown
-from closebell.backtest.result_files import refuse_unfit
+from closebell.backtest.results.files import refuse_unfit
+from closebell.backtest.results.report_page import shown
 from closebell.cli import app
 from closebell.model.errors import ConfigurationError
 from tests.unit.backtest.markets import coin_panel, seeded_panel, write_bars

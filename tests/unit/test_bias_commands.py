@@ -30,7 +30,7 @@ def run(*words: str) -> tuple[int, str]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the real prices, which take a second to read."""
-    monkeypatch.setattr("closebell.backtest.bias_panels.real_panels", lambda calendar, length: {})
+    monkeypatch.setattr("closebell.backtest.bias.panels.real_panels", lambda calendar, length: {})
 
 
 def written(folder: Path, text: str) -> str:

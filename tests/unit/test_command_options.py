@@ -68,7 +68,7 @@ def test_every_option_of_a_sweep_reaches_it(tmp_path: Path, monkeypatch: pytest.
     (ground_given,), _ = asked_of(monkeypatch, "closebell.cli.sweep_commands.ground_sha256", *words)
     assert (ground_given.first, ground_given.last) == (date(2012, 3, 20), date(2012, 3, 23))
     assert (ground_given.options.cash_usd, ground_given.options.print_share_frac) == (5000, Decimal("0.5"))
-    (_, _, points, objective, seed), _ = asked_of(monkeypatch, "closebell.backtest.optuna_search.OptunaSearch", *words)
+    (_, _, points, objective, seed), _ = asked_of(monkeypatch, "closebell.backtest.sweeps.optuna_search.OptunaSearch", *words)
     assert (points, objective, seed) == (9, "sharpe_annual_ratio", 3)
 
 

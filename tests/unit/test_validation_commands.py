@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from closebell import cli
-from closebell.backtest.verdict import Colour, VerdictFlag
+from closebell.backtest.validation.verdict import Colour, VerdictFlag
 from tests.unit.backtest.markets import seeded_panel
 
 STRATEGY = '''"""Scores that know nothing."""

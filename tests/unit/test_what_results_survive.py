@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from closebell.backtest.sweep_store import PointResult, write_table
-from closebell.backtest.validation_folder import ValidationFolder
+from closebell.backtest.sweeps.store import PointResult, write_table
+from closebell.backtest.validation.folder import ValidationFolder
 from closebell.cli import app
 from closebell.cli.application import INTERRUPTED
 from closebell.model.errors import DataError

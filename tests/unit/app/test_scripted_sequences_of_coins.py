@@ -8,7 +8,7 @@ import pytest
 from closebell.app.control import halt_desk
 from closebell.app.desk import load_desk
 from closebell.app.rebuild import rebuild_desk
-from closebell.backtest.followed_venue import FollowedVenue
+from closebell.backtest.desk.followed_venue import FollowedVenue
 from closebell.model.books import PositionState
 from closebell.model.broker import CashActivity, OrderType, Side, VenueFill, VenuePosition
 from closebell.model.decision import ExitRule

@@ -13,7 +13,7 @@ from closebell.app.reconcile import Reconcile
 from closebell.app.review_performance import ReviewPerformance
 from closebell.app.runs import RunLog
 from closebell.app.trading_room import TradingRoom
-from closebell.backtest.engine import BacktestDesk, ExchangeClock
+from closebell.backtest.desk.engine import BacktestDesk, ExchangeClock
 from closebell.model.instruments import Market, SessionHours
 from closebell.model.operations import NewsItem, RunRecord, Trigger
 from closebell.simulation.bar_market import BarMarket

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from closebell.backtest.engine import BacktestDesk
+from closebell.backtest.desk.engine import BacktestDesk
 from closebell.backtest.records import BacktestRecords, ClosedBy
 from closebell.backtest.run import Costs
 from closebell.model.instruments import Market

@@ -1,8 +1,8 @@
 """A case on both desks, the one that leaves out what can change nothing and the one that leaves out nothing: they must agree."""
 
-from closebell.backtest.collected import collect
-from closebell.backtest.engine import BacktestDesk
-from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.desk.collected import collect
+from closebell.backtest.desk.engine import BacktestDesk
+from closebell.backtest.desk.known_evidence import KnownEvidence
 from closebell.backtest.records import BacktestRecords
 from closebell.backtest.run import span_of
 from tests.unit.backtest.deployed_desk import DeployedDesk, lines_of

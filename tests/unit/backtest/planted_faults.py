@@ -12,10 +12,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from closebell.backtest.sweep import SweepPoint
-from closebell.backtest.sweep_pool import SweepPool
-from closebell.backtest.sweep_search import GridSearch, sweep
-from closebell.backtest.sweep_store import PointStore
+from closebell.backtest.sweeps.points import SweepPoint
+from closebell.backtest.sweeps.pool import SweepPool
+from closebell.backtest.sweeps.search import GridSearch, sweep
+from closebell.backtest.sweeps.store import PointStore
 from closebell.model.errors import DataError
 from closebell.model.parameters import ParameterSet
 

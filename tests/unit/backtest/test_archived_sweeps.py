@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from closebell.app.run_backtest import RunBacktest
-from closebell.backtest import sweep_archive
-from closebell.backtest.sweep import SweepPoint, grid_points, read_axes
-from closebell.backtest.sweep_archive import ArchivedSweeps, FannedOut, put_ground, put_points
-from closebell.backtest.sweep_pool import SweepGround
-from closebell.backtest.sweep_search import GridSearch, ground_sha256, sweep
-from closebell.backtest.sweep_store import PointStore, key_of
+from closebell.backtest.sweeps import archive as sweep_archive
+from closebell.backtest.sweeps.archive import ArchivedSweeps, FannedOut, put_ground, put_points
+from closebell.backtest.sweeps.points import SweepPoint, grid_points, read_axes
+from closebell.backtest.sweeps.pool import SweepGround
+from closebell.backtest.sweeps.search import GridSearch, ground_sha256, sweep
+from closebell.backtest.sweeps.store import PointStore, key_of
 from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.instruments import Market
 from closebell.model.operations import SweepTask
@@ -95,7 +95,7 @@ def test_a_second_delivery_trades_nothing() -> None:
 
 def test_a_sweep_planned_by_other_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     archive, tasks = archived(POINTS)
-    monkeypatch.setattr("closebell.backtest.sweep_search.code_sha256", lambda: "other code")
+    monkeypatch.setattr("closebell.backtest.sweeps.search.code_sha256", lambda: "other code")
     with pytest.raises(DataError, match="planned by other code"):
         RunBacktest(archive, ArchivedSweeps(archive, CALENDAR))(tasks[0])
 

@@ -6,8 +6,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closebell.backtest.attribution import UNATTRIBUTED, by_exit, by_regime, by_strategy, in_cents, largest_remainder
 from closebell.backtest.records import ClosedBy, ShareRow, TradeRow
+from closebell.backtest.results.attribution import UNATTRIBUTED, by_exit, by_regime, by_strategy, in_cents, largest_remainder
 from closebell.model.decision import Trend, Volatility
 from tests.unit.backtest.sample_records import trade_of
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from closebell.backtest.bar_gaps import gaps_warning, untraded_sessions_warning
+from closebell.backtest.notes.gaps import gaps_warning, untraded_sessions_warning
 from closebell.model.panel import BarPanel
 from tests.unit.backtest.markets import seeded_panel
 

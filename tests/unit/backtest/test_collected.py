@@ -5,9 +5,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from closebell.backtest.collected import collect
-from closebell.backtest.engine import BacktestDesk
-from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.desk.collected import collect
+from closebell.backtest.desk.engine import BacktestDesk
+from closebell.backtest.desk.known_evidence import KnownEvidence
 from closebell.backtest.records import ClosedBy
 from closebell.backtest.run import Costs
 from closebell.model.decision import Volatility

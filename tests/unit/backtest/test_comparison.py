@@ -8,12 +8,12 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from closebell.backtest import comparison_charts
-from closebell.backtest.comparison import ComparedBacktest, ComparisonRow, comparison_rows, notes_told
-from closebell.backtest.comparison_charts import comparison_pictures
-from closebell.backtest.comparison_page import comparison_html
 from closebell.backtest.records import BacktestRecords
-from closebell.backtest.result_files import csv_of
+from closebell.backtest.results import comparison_charts
+from closebell.backtest.results.comparison import ComparedBacktest, ComparisonRow, comparison_rows, notes_told
+from closebell.backtest.results.comparison_charts import comparison_pictures
+from closebell.backtest.results.comparison_page import comparison_html
+from closebell.backtest.results.files import csv_of
 from closebell.backtest.summary import summary_of
 from tests.unit.backtest.sample_records import equity_of, records_of, trade_of, year_and_a_half
 

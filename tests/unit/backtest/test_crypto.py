@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from closebell.app.evidence import SessionPair, judged
-from closebell.backtest.desk_day import DESK_DAYS
-from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.desk.desk_day import DESK_DAYS
+from closebell.backtest.desk.known_evidence import KnownEvidence
 from closebell.backtest.records import BacktestRecords, ClosedBy
 from closebell.backtest.run import Costs, run_backtest
 from closebell.backtest.summary import summary_of

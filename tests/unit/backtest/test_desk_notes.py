@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from closebell.backtest.desk_notes import desk_notes
+from closebell.backtest.notes.desk import desk_notes
 from closebell.backtest.records import BacktestRecords, ClosedBy, DecisionRow
 from closebell.backtest.run import Costs, run_backtest
 from closebell.model.decision import Decision

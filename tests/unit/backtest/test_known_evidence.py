@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from closebell.app.evidence import SessionPair
-from closebell.backtest import known_evidence
-from closebell.backtest.known_evidence import KnownEvidence, universe_panel
+from closebell.backtest.desk import known_evidence
+from closebell.backtest.desk.known_evidence import KnownEvidence, universe_panel
 from closebell.backtest.run import Costs, run_backtest
 from closebell.model.instruments import Instrument, Market
 from closebell.model.panel import FIELDS, BarPanel, Matrix

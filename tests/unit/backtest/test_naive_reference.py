@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from closebell.backtest.collected import collect
-from closebell.backtest.engine import BacktestDesk
-from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.desk.collected import collect
+from closebell.backtest.desk.engine import BacktestDesk
+from closebell.backtest.desk.known_evidence import KnownEvidence
 from closebell.backtest.records import BacktestRecords, ClosedBy
 from closebell.model.decision import PlanAction, TradePlan
 from closebell.model.panel import BarPanel

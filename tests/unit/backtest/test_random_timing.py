@@ -8,11 +8,11 @@ from random import Random
 import numpy as np
 import pytest
 
-from closebell.backtest import random_timing as rt
-from closebell.backtest.random_timing import RandomTiming, draws_wanted, random_timing
 from closebell.backtest.records import ClosedBy, TradeRow
 from closebell.backtest.summary import Floats
-from closebell.backtest.verdict import RANDOM_TIMING_P_FRAC_MAX
+from closebell.backtest.validation import random_timing as rt
+from closebell.backtest.validation.random_timing import RandomTiming, draws_wanted, random_timing
+from closebell.backtest.validation.verdict import RANDOM_TIMING_P_FRAC_MAX
 from closebell.model.panel import BarPanel
 from tests.unit.backtest.sample_records import trade_of
 

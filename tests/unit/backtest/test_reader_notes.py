@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from closebell.app.evidence import SessionPair
-from closebell.backtest.known_evidence import KnownEvidence
-from closebell.backtest.reader_notes import bar_notes, not_yet_note, universe_notes
+from closebell.backtest.desk.known_evidence import KnownEvidence
+from closebell.backtest.notes.evidence import bar_notes, not_yet_note, universe_notes
 from closebell.backtest.run import Costs, default_parameters, run_backtest
 from closebell.decision.sizing import risk_budget_frac
 from closebell.model.decision import Trend, Volatility

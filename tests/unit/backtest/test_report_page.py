@@ -9,11 +9,20 @@ from html.parser import HTMLParser
 
 import pytest
 
-from closebell.backtest import report_page
-from closebell.backtest.curve_svg import NARROW, WIDE, Canvas, drawdown_svg, equity_svg, kept_indices, round_ticks, with_room
-from closebell.backtest.monthly_returns import year_rows
 from closebell.backtest.records import ClosedBy
-from closebell.backtest.report_page import report_html, shade, shown
+from closebell.backtest.results import report_page
+from closebell.backtest.results.curve_svg import (
+    NARROW,
+    WIDE,
+    Canvas,
+    drawdown_svg,
+    equity_svg,
+    kept_indices,
+    round_ticks,
+    with_room,
+)
+from closebell.backtest.results.monthly_returns import year_rows
+from closebell.backtest.results.report_page import report_html, shade, shown
 from closebell.backtest.summary import summary_of
 from tests.unit.backtest.sample_records import CASH_USD, equity_of, records_of, trade_of, year_and_a_half
 

@@ -9,10 +9,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from closebell.backtest.bias_checks import lookahead_findings
-from closebell.backtest.bias_panels import synthetic_panels
-from closebell.backtest.bias_subjects import strategy_subject
-from closebell.backtest.strategy_module import StrategyText, strategy_text
+from closebell.backtest.bias.checks import lookahead_findings
+from closebell.backtest.bias.panels import synthetic_panels
+from closebell.backtest.bias.strategy_module import StrategyText, strategy_text
+from closebell.backtest.bias.subjects import strategy_subject
 from closebell.strategies import STRATEGIES, Strategy
 
 TEXT = """

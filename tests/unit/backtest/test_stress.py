@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from closebell.app.evidence import SessionPair
-from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.desk.known_evidence import KnownEvidence
 from closebell.backtest.run import Costs
-from closebell.backtest.sensitivity import Sensitivity
-from closebell.backtest.splits import FoldRows, SessionSpan
-from closebell.backtest.stress import (
+from closebell.backtest.validation.sensitivity import Sensitivity
+from closebell.backtest.validation.splits import FoldRows, SessionSpan
+from closebell.backtest.validation.stress import (
     CRASHES,
     DOUBLED,
     HOLED,
@@ -24,8 +24,8 @@ from closebell.backtest.stress import (
     missing_bars,
     stressed,
 )
-from closebell.backtest.trials import TrialTerms, run_trial
-from closebell.backtest.walk_forward import walk_forward
+from closebell.backtest.validation.trials import TrialTerms, run_trial
+from closebell.backtest.validation.walk_forward import walk_forward
 from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel
@@ -93,7 +93,7 @@ def test_missing_bars_of_crypto_leave_the_coin_of_its_regime_and_are_thirty_days
     panel = coin_panel(5, 2000)
     parameters = parameters_of(panel, "momentum", market=Market.CRYPTO).model_copy(update={"regime_symbol": "ETH/USD"})
     seen: list[TrialTerms] = []
-    monkeypatch.setattr("closebell.backtest.stress.run_trial", lambda name, terms, *rest: seen.append(terms))
+    monkeypatch.setattr("closebell.backtest.validation.stress.run_trial", lambda name, terms, *rest: seen.append(terms))
     terms = TrialTerms(coin_market(panel), Costs(), Decimal(100_000))
     stressed(HOLED, terms, parameters, SessionSpan(days_of(panel)[230], days_of(panel)[-1]), seed=1)
     holes = np.isnan(seen[0].market.panel.close)

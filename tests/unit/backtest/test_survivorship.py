@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
-from closebell.backtest.survivorship import survivorship_warning
+from closebell.backtest.notes.survivorship import survivorship_warning
 from closebell.model.panel import BarPanel
 from closebell.simulation.real_prices import RealPrices
 from tests.unit.backtest.markets import seeded_panel

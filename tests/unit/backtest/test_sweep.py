@@ -16,12 +16,21 @@ import pytest
 from typer.testing import CliRunner
 
 import closebell
-from closebell.backtest.optuna_search import OptunaSearch
 from closebell.backtest.process_pool import DIED
-from closebell.backtest.sweep import SweepPoint, desk_in, grid_points, point_of, read_axes, sweep_span, swept_fields
-from closebell.backtest.sweep_pool import SweepGround, SweepPool, Traded
-from closebell.backtest.sweep_search import GridSearch, Search, ground_sha256, ranked, require_objective, sweep
-from closebell.backtest.sweep_store import POINTS, TABLE, PointResult, PointStore, code_sha256, key_of, market_sha256, write_table
+from closebell.backtest.sweeps.optuna_search import OptunaSearch
+from closebell.backtest.sweeps.points import SweepPoint, desk_in, grid_points, point_of, read_axes, sweep_span, swept_fields
+from closebell.backtest.sweeps.pool import SweepGround, SweepPool, Traded
+from closebell.backtest.sweeps.search import GridSearch, Search, ground_sha256, ranked, require_objective, sweep
+from closebell.backtest.sweeps.store import (
+    POINTS,
+    TABLE,
+    PointResult,
+    PointStore,
+    code_sha256,
+    key_of,
+    market_sha256,
+    write_table,
+)
 from closebell.cli import app
 from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.instruments import Market

@@ -18,21 +18,29 @@ import pytest
 from PIL import Image
 
 import closebell.strategies
+from closebell.backtest.bias.strategy_module import StrategyText
 from closebell.backtest.run import Costs
-from closebell.backtest.splits import SessionSpan
-from closebell.backtest.strategy_module import StrategyText
 from closebell.backtest.summary import Floats
-from closebell.backtest.trials import AS_CONFIGURED, TrialResult, TrialTerms, all_trials, exit_grid, judged_sha256, trial_sha256
-from closebell.backtest.validation import Validation, ValidationRequest, matrix_of, validate
-from closebell.backtest.validation_files import validation_files
-from closebell.backtest.validation_folder import ValidationFolder
-from closebell.backtest.validation_statistics import (
+from closebell.backtest.validation.files import validation_files
+from closebell.backtest.validation.folder import ValidationFolder
+from closebell.backtest.validation.splits import SessionSpan
+from closebell.backtest.validation.statistics import (
     bootstrapped_drawdowns,
     deflated_sharpe,
     expected_max_sharpe_annual,
     superior_p_value,
 )
-from closebell.backtest.verdict import Colour, flags, is_refused
+from closebell.backtest.validation.trials import (
+    AS_CONFIGURED,
+    TrialResult,
+    TrialTerms,
+    all_trials,
+    exit_grid,
+    judged_sha256,
+    trial_sha256,
+)
+from closebell.backtest.validation.validate import Validation, ValidationRequest, matrix_of, validate
+from closebell.backtest.validation.verdict import Colour, flags, is_refused
 from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.panel import FIELDS, BarPanel, Matrix
@@ -181,7 +189,7 @@ def test_a_holdout_that_was_opened_and_not_judged_refuses_until_the_same_configu
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("closebell.backtest.validation.run_trial", interrupted)
+        patched.setattr("closebell.backtest.validation.validate.run_trial", interrupted)
         with pytest.raises(KeyboardInterrupt):
             validate(request_of(panel, "drift", opens_at=AT), ValidationFolder(tmp_path))
     unjudged = validate(request_of(panel, "drift"), ValidationFolder(tmp_path))
@@ -205,7 +213,7 @@ def test_what_a_holdout_was_opened_for_is_its_costs_cash_and_code_too(monkeypatc
     digests = {judged_sha256(terms, parameters), judged_sha256(dearer, parameters), judged_sha256(richer, parameters)}
     digests.add(judged_sha256(terms, other))
     changed = StrategyText("rsi", "# changed", "rsi.py")
-    monkeypatch.setattr("closebell.backtest.trials.strategy_text", lambda strategy: changed)
+    monkeypatch.setattr("closebell.backtest.validation.trials.strategy_text", lambda strategy: changed)
     assert len(digests | {judged_sha256(terms, parameters)}) == 5
 
 

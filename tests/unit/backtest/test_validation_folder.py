@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from closebell.backtest.splits import SessionSpan, anchored_folds, rolling_folds, split_sessions
-from closebell.backtest.validation_folder import HoldoutResult, TrialLine, ValidationFolder
+from closebell.backtest.validation.folder import HoldoutResult, TrialLine, ValidationFolder
+from closebell.backtest.validation.splits import SessionSpan, anchored_folds, rolling_folds, split_sessions
 from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.panel import BarPanel
 from tests.unit.backtest.markets import parameters_of, seeded_panel

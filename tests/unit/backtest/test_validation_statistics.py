@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from closebell.backtest.summary import Floats
-from closebell.backtest.validation_statistics import (
+from closebell.backtest.validation.statistics import (
     bootstrapped_drawdowns,
     break_even_win_rate_frac,
     deepest_drawdown_frac,

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from closebell.backtest.random_timing import RandomTiming
-from closebell.backtest.sensitivity import Sensitivity
-from closebell.backtest.splits import SessionSpan, anchored_folds, rolling_folds, split_sessions
-from closebell.backtest.stress import CRASHES, CrashResult
 from closebell.backtest.summary import Floats, sharpe_annual
-from closebell.backtest.trials import AS_CONFIGURED, TrialResult
-from closebell.backtest.validation import LuckMeasures, Validation, matrix_of
-from closebell.backtest.validation_files import validation_files
-from closebell.backtest.validation_folder import HoldoutResult, HoldoutSeal
-from closebell.backtest.validation_statistics import Overfitting, deepest_drawdown_frac, total_return_frac
-from closebell.backtest.verdict import Colour, flags, is_refused, lookahead_flag
-from closebell.backtest.walk_forward import walk_forward
+from closebell.backtest.validation.files import validation_files
+from closebell.backtest.validation.folder import HoldoutResult, HoldoutSeal
+from closebell.backtest.validation.random_timing import RandomTiming
+from closebell.backtest.validation.sensitivity import Sensitivity
+from closebell.backtest.validation.splits import SessionSpan, anchored_folds, rolling_folds, split_sessions
+from closebell.backtest.validation.statistics import Overfitting, deepest_drawdown_frac, total_return_frac
+from closebell.backtest.validation.stress import CRASHES, CrashResult
+from closebell.backtest.validation.trials import AS_CONFIGURED, TrialResult
+from closebell.backtest.validation.validate import LuckMeasures, Validation, matrix_of
+from closebell.backtest.validation.verdict import Colour, flags, is_refused, lookahead_flag
+from closebell.backtest.validation.walk_forward import walk_forward
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
 from closebell.strategies import Strategy

@@ -11,9 +11,9 @@ import pytest
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.analysis import indicators
-from closebell.backtest.bias_checks import BiasSubject, lookahead_findings, warmup_findings
-from closebell.backtest.bias_panels import all_panels
-from closebell.backtest.bias_subjects import INDICATOR, registered_subjects
+from closebell.backtest.bias.checks import BiasSubject, lookahead_findings, warmup_findings
+from closebell.backtest.bias.panels import all_panels
+from closebell.backtest.bias.subjects import INDICATOR, registered_subjects
 from closebell.model.panel import BarPanel
 from closebell.strategies import STRATEGIES, Strategy, score_all
 from tests.unit.strategies.panels import market

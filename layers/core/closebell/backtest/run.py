@@ -7,12 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 from closebell.app.evidence import sessions_judged
-from closebell.backtest.collected import collect
-from closebell.backtest.desk_notes import desk_notes
-from closebell.backtest.engine import BacktestDesk, Progress, untold
-from closebell.backtest.idle_notes import idle_notes
-from closebell.backtest.known_evidence import KnownEvidence
-from closebell.backtest.reader_notes import universe_notes
+from closebell.backtest.desk.collected import collect
+from closebell.backtest.desk.engine import BacktestDesk, Progress, untold
+from closebell.backtest.desk.known_evidence import KnownEvidence
+from closebell.backtest.notes.desk import desk_notes
+from closebell.backtest.notes.evidence import universe_notes
+from closebell.backtest.notes.idle import idle_notes
 from closebell.backtest.records import BacktestRecords
 from closebell.model.decision import Decision
 from closebell.model.errors import ConfigurationError

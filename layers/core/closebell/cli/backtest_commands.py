@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from closebell.backtest.comparison import ComparedBacktest, notes_told
-from closebell.backtest.reader_notes import bar_notes
+from closebell.backtest.notes.evidence import bar_notes
 from closebell.backtest.records import BacktestRecords
-from closebell.backtest.report_page import shown
-from closebell.backtest.result_files import backtest_files, comparison_files, refuse_unfit, write_directory
+from closebell.backtest.results.comparison import ComparedBacktest, notes_told
+from closebell.backtest.results.files import backtest_files, comparison_files, refuse_unfit, write_directory
+from closebell.backtest.results.report_page import shown
 from closebell.backtest.run import run_backtest, span_of, voted_by
 from closebell.backtest.summary import summary_of
 from closebell.cli import backtest_options as asked

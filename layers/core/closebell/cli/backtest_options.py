@@ -10,9 +10,9 @@ import typer
 from closebell import strategies as registry
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.adapters.system_clock import SystemClock
-from closebell.backtest.known_evidence import traded_instruments
+from closebell.backtest.desk.known_evidence import traded_instruments
 from closebell.backtest.markets import NamedMarket, demo_market, synthetic_days
-from closebell.backtest.reader_notes import not_yet_note
+from closebell.backtest.notes.evidence import not_yet_note
 from closebell.backtest.run import Costs, default_parameters, voted_by
 from closebell.cli.application import DAY, read_day
 from closebell.cli.strategy_file import FileScores

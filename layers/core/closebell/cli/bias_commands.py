@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
-from closebell.backtest.bias_checks import (
+from closebell.backtest.bias.checks import (
     CUTS_COUNT,
     LOOKAHEAD_CHECKS,
     WARMUP_CHECKS,
@@ -21,8 +21,8 @@ from closebell.backtest.bias_checks import (
     lookahead_findings,
     warmup_findings,
 )
-from closebell.backtest.bias_panels import all_panels, sessions_for
-from closebell.backtest.bias_subjects import registered_subjects, strategy_subject
+from closebell.backtest.bias.panels import all_panels, sessions_for
+from closebell.backtest.bias.subjects import registered_subjects, strategy_subject
 from closebell.cli.application import app, end_interrupted, fail, progress_bar, show_table
 from closebell.cli.strategy_file import read_strategy
 from closebell.model.errors import ClosebellError

@@ -11,14 +11,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from closebell.backtest.known_evidence import KnownEvidence
-from closebell.backtest.reader_notes import bar_notes, universe_notes
-from closebell.backtest.report_page import shown
-from closebell.backtest.sweep import UNIVERSE_COUNT, SweepAxis, desk_in, grid_points, read_axes, sweep_span
-from closebell.backtest.sweep_archive import FannedOut
-from closebell.backtest.sweep_pool import SweepGround, SweepPool
-from closebell.backtest.sweep_search import OBJECTIVE, Crew, GridSearch, Search, ground_sha256, ranked, require_objective, sweep
-from closebell.backtest.sweep_store import TABLE, PointResult, PointStore, write_table
+from closebell.backtest.desk.known_evidence import KnownEvidence
+from closebell.backtest.notes.evidence import bar_notes, universe_notes
+from closebell.backtest.results.report_page import shown
+from closebell.backtest.sweeps.archive import FannedOut
+from closebell.backtest.sweeps.points import UNIVERSE_COUNT, SweepAxis, desk_in, grid_points, read_axes, sweep_span
+from closebell.backtest.sweeps.pool import SweepGround, SweepPool
+from closebell.backtest.sweeps.search import OBJECTIVE, Crew, GridSearch, Search, ground_sha256, ranked, require_objective, sweep
+from closebell.backtest.sweeps.store import TABLE, PointResult, PointStore, write_table
 from closebell.cli import backtest_options as asked
 from closebell.cli.application import (
     app,
@@ -117,7 +117,7 @@ def _search(sampler: Sampler, axes: tuple[SweepAxis, ...], base: ParameterSet, p
     if sampler is Sampler.GRID:
         return GridSearch(grid_points(axes, base))
     try:
-        from closebell.backtest.optuna_search import OptunaSearch  # a research package: only who searches needs it
+        from closebell.backtest.sweeps.optuna_search import OptunaSearch  # a research package: only who searches needs it
     except ModuleNotFoundError as error:
         raise ConfigurationError("optuna is not installed: it is among the research packages of pyproject.toml") from error
     return OptunaSearch(axes, base, points, objective, seed)

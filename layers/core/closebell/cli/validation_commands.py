@@ -13,14 +13,14 @@ from rich.table import Table
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.adapters.system_clock import SystemClock
-from closebell.backtest.bias_panels import all_panels, newest_part, sessions_for
-from closebell.backtest.known_evidence import KnownEvidence, universe_panel
-from closebell.backtest.reader_notes import bar_notes, universe_notes
-from closebell.backtest.trials import GRID_COUNTS, TrialTerms
-from closebell.backtest.validation import Validation, ValidationRequest, validate
-from closebell.backtest.validation_files import validation_files
-from closebell.backtest.validation_folder import ValidationFolder
-from closebell.backtest.verdict import Colour, VerdictFlag, flags, is_refused, lookahead_flag
+from closebell.backtest.bias.panels import all_panels, newest_part, sessions_for
+from closebell.backtest.desk.known_evidence import KnownEvidence, universe_panel
+from closebell.backtest.notes.evidence import bar_notes, universe_notes
+from closebell.backtest.validation.files import validation_files
+from closebell.backtest.validation.folder import ValidationFolder
+from closebell.backtest.validation.trials import GRID_COUNTS, TrialTerms
+from closebell.backtest.validation.validate import Validation, ValidationRequest, validate
+from closebell.backtest.validation.verdict import Colour, VerdictFlag, flags, is_refused, lookahead_flag
 from closebell.cli import backtest_options as asked
 from closebell.cli.application import (
     app,

@@ -4,7 +4,7 @@ from functools import cache
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.app.run_backtest import RunBacktest
-from closebell.backtest.sweep_archive import ArchivedSweeps
+from closebell.backtest.sweeps.archive import ArchivedSweeps
 from closebell.wiring.desk import archive
 
 

@@ -9,10 +9,10 @@ from decimal import Decimal
 
 from pydantic import TypeAdapter
 
-from closebell.backtest.sweep import SweepPoint
-from closebell.backtest.sweep_pool import SweepGround, Traded
-from closebell.backtest.sweep_search import ground_sha256
-from closebell.backtest.sweep_store import key_of
+from closebell.backtest.sweeps.points import SweepPoint
+from closebell.backtest.sweeps.pool import SweepGround, Traded
+from closebell.backtest.sweeps.search import ground_sha256
+from closebell.backtest.sweeps.store import key_of
 from closebell.model.errors import DataError
 from closebell.model.instruments import Market
 from closebell.model.operations import SweepTask

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.desk.known_evidence import KnownEvidence
 from closebell.backtest.run import COMMISSION_USD_MAX, SLIPPAGE_BPS_MAX, Costs
-from closebell.backtest.splits import SessionSpan
 from closebell.backtest.summary import Floats
-from closebell.backtest.trials import TrialResult, TrialTerms, run_trial
-from closebell.backtest.validation_statistics import deepest_drawdown_frac, total_return_frac
+from closebell.backtest.validation.splits import SessionSpan
+from closebell.backtest.validation.statistics import deepest_drawdown_frac, total_return_frac
+from closebell.backtest.validation.trials import TrialResult, TrialTerms, run_trial
 from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel, Matrix

@@ -20,7 +20,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 import closebell
 from closebell.backtest.appended_lines import whole_lines
-from closebell.backtest.sweep import SweepPoint
+from closebell.backtest.sweeps.points import SweepPoint
 from closebell.backtest.whole_files import replace_files
 from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.instruments import Market

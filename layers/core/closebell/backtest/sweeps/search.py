@@ -9,9 +9,9 @@ from typing import Protocol
 
 from closebell.backtest.records import BacktestRecords
 from closebell.backtest.summary import summary_of
-from closebell.backtest.sweep import SweepPoint
-from closebell.backtest.sweep_pool import SweepGround, Traded
-from closebell.backtest.sweep_store import PointResult, PointStore, code_sha256, key_of, market_sha256
+from closebell.backtest.sweeps.points import SweepPoint
+from closebell.backtest.sweeps.pool import SweepGround, Traded
+from closebell.backtest.sweeps.store import PointResult, PointStore, code_sha256, key_of, market_sha256
 from closebell.model.errors import ConfigurationError
 from closebell.model.parameters import ParameterSet
 

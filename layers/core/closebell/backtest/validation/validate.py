@@ -10,27 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from closebell.backtest.engine import Progress, untold
-from closebell.backtest.known_evidence import universe_panel
-from closebell.backtest.random_timing import RandomTiming, random_timing
+from closebell.backtest.desk.engine import Progress, untold
+from closebell.backtest.desk.known_evidence import universe_panel
 from closebell.backtest.run import span_of
-from closebell.backtest.sensitivity import Sensitivity
-from closebell.backtest.splits import DataSplit, anchored_folds, rolling_folds, split_sessions
-from closebell.backtest.stress import STRESSES, CrashResult, crashes, doubled
 from closebell.backtest.summary import Floats
-from closebell.backtest.trials import (
-    AS_CONFIGURED,
-    TrialResult,
-    TrialTerms,
-    all_trials,
-    exit_grid,
-    judged_sha256,
-    run_trial,
-    trial_sha256,
-)
-from closebell.backtest.validation_folder import HoldoutResult, HoldoutSeal, TrialLine, ValidationFolder, configuration_sha256
-from closebell.backtest.validation_runs import RunGround, validation_runs
-from closebell.backtest.validation_statistics import (
+from closebell.backtest.validation.folder import HoldoutResult, HoldoutSeal, TrialLine, ValidationFolder, configuration_sha256
+from closebell.backtest.validation.random_timing import RandomTiming, random_timing
+from closebell.backtest.validation.runs import RunGround, validation_runs
+from closebell.backtest.validation.sensitivity import Sensitivity
+from closebell.backtest.validation.splits import DataSplit, anchored_folds, rolling_folds, split_sessions
+from closebell.backtest.validation.statistics import (
     Overfitting,
     bootstrapped_drawdowns,
     deflated_sharpe,
@@ -40,7 +29,18 @@ from closebell.backtest.validation_statistics import (
     sharpe_or_zero,
     superior_p_value,
 )
-from closebell.backtest.walk_forward import WalkForward, best_trial, walk_forward
+from closebell.backtest.validation.stress import STRESSES, CrashResult, crashes, doubled
+from closebell.backtest.validation.trials import (
+    AS_CONFIGURED,
+    TrialResult,
+    TrialTerms,
+    all_trials,
+    exit_grid,
+    judged_sha256,
+    run_trial,
+    trial_sha256,
+)
+from closebell.backtest.validation.walk_forward import WalkForward, best_trial, walk_forward
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
 

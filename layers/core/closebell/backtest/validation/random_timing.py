@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from closebell.backtest.records import ClosedBy, TradeRow
 from closebell.backtest.summary import Floats
-from closebell.backtest.validation_statistics import DRAWS_COUNT
+from closebell.backtest.validation.statistics import DRAWS_COUNT
 from closebell.model.panel import BarPanel
 
 BLOCK_SESSIONS_MIN, BLOCK_HOLDS = 5, 2

@@ -12,7 +12,7 @@ from io import BytesIO
 from itertools import cycle, islice, product
 from typing import TYPE_CHECKING, Literal
 
-from closebell.backtest.comparison import ComparedBacktest, ComparisonRow, comparison_rows
+from closebell.backtest.results.comparison import ComparedBacktest, ComparisonRow, comparison_rows
 from closebell.reports.formatting import percent, usd
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from closebell import strategies as registry
-from closebell.backtest.known_evidence import traded_instruments
+from closebell.backtest.desk.known_evidence import traded_instruments
 from closebell.backtest.run import span_of
 from closebell.configuration import allowed_values
 from closebell.model.errors import ConfigurationError

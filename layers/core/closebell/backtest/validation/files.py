@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from closebell.backtest.result_files import csv_of
-from closebell.backtest.sensitivity import Sensitivity, sensitivity_png
-from closebell.backtest.splits import SessionSpan
-from closebell.backtest.stress import CrashResult
+from closebell.backtest.results.files import csv_of
 from closebell.backtest.summary import Floats, sharpe_annual
-from closebell.backtest.trials import TrialResult
-from closebell.backtest.validation import LuckMeasures, Validation
-from closebell.backtest.validation_statistics import total_return_frac
-from closebell.backtest.verdict import VerdictFlag, is_refused
-from closebell.backtest.walk_forward import WalkForward
+from closebell.backtest.validation.sensitivity import Sensitivity, sensitivity_png
+from closebell.backtest.validation.splits import SessionSpan
+from closebell.backtest.validation.statistics import total_return_frac
+from closebell.backtest.validation.stress import CrashResult
+from closebell.backtest.validation.trials import TrialResult
+from closebell.backtest.validation.validate import LuckMeasures, Validation
+from closebell.backtest.validation.verdict import VerdictFlag, is_refused
+from closebell.backtest.validation.walk_forward import WalkForward
 from closebell.model.parameters import ParameterSet
 
 _PERCENTILES = (5, 50, 95, 99)

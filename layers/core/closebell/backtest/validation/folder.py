@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field, ValidationError, model_validator
 
 from closebell.backtest.appended_lines import whole_lines
-from closebell.backtest.splits import SessionSpan
+from closebell.backtest.validation.splits import SessionSpan
 from closebell.backtest.whole_files import replace_files
 from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.panel import BarPanel

@@ -4,8 +4,8 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from closebell.backtest.comparison import ComparedBacktest, comparison_rows, notes_told
-from closebell.backtest.report_page import page_environment, shown
+from closebell.backtest.results.comparison import ComparedBacktest, comparison_rows, notes_told
+from closebell.backtest.results.report_page import page_environment, shown
 from closebell.reports.formatting import sentence, words
 
 _COLUMNS = (

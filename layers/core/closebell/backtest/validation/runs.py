@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from closebell.backtest.process_pool import ProcessPool
-from closebell.backtest.splits import SessionSpan
-from closebell.backtest.stress import STRESSES, stressed
-from closebell.backtest.trials import TrialResult, TrialTerms, run_trial
+from closebell.backtest.validation.splits import SessionSpan
+from closebell.backtest.validation.stress import STRESSES, stressed
+from closebell.backtest.validation.trials import TrialResult, TrialTerms, run_trial
 from closebell.model.parameters import ParameterSet
 
 

@@ -11,7 +11,7 @@ from datetime import date
 
 import numpy as np
 
-from closebell.backtest.engine import BacktestDesk
+from closebell.backtest.desk.engine import BacktestDesk
 from closebell.backtest.records import BacktestRecords
 from closebell.decision.board import board_of
 from closebell.decision.entries import judge_in_turn

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from closebell.backtest.bias_checks import LOOKAHEAD_CHECKS, lookahead_findings
-from closebell.backtest.bias_subjects import strategy_subject
-from closebell.backtest.stress import CRASHES
-from closebell.backtest.validation import LuckMeasures, Validation
-from closebell.backtest.validation_statistics import break_even_win_rate_frac, sharpe_or_zero, total_return_frac
+from closebell.backtest.bias.checks import LOOKAHEAD_CHECKS, lookahead_findings
+from closebell.backtest.bias.subjects import strategy_subject
+from closebell.backtest.validation.statistics import break_even_win_rate_frac, sharpe_or_zero, total_return_frac
+from closebell.backtest.validation.stress import CRASHES
+from closebell.backtest.validation.validate import LuckMeasures, Validation
 from closebell.model.errors import ConfigurationError
 from closebell.model.panel import BarPanel
 from closebell.reports.formatting import usd

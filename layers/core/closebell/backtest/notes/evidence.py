@@ -5,10 +5,10 @@ from datetime import date
 
 import numpy as np
 
-from closebell.backtest.bar_gaps import SYMBOLS_SHOWN_MAX, gaps_warning, untraded_sessions_warning
-from closebell.backtest.known_evidence import KnownEvidence
-from closebell.backtest.price_notes import one_price_warning, unknown_volumes_warning
-from closebell.backtest.survivorship import survivorship_warning
+from closebell.backtest.desk.known_evidence import KnownEvidence
+from closebell.backtest.notes.gaps import SYMBOLS_SHOWN_MAX, gaps_warning, untraded_sessions_warning
+from closebell.backtest.notes.prices import one_price_warning, unknown_volumes_warning
+from closebell.backtest.notes.survivorship import survivorship_warning
 from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel
 from closebell.model.parameters import ParameterSet

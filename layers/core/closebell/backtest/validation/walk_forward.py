@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from closebell.backtest.splits import FoldRows, SessionSpan
 from closebell.backtest.summary import Floats
-from closebell.backtest.validation_statistics import sharpe_or_zero, total_return_frac
+from closebell.backtest.validation.splits import FoldRows, SessionSpan
+from closebell.backtest.validation.statistics import sharpe_or_zero, total_return_frac
 
 
 class Fold(NamedTuple):

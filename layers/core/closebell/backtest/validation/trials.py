@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from closebell import strategies as registry
-from closebell.backtest.collected import collect
-from closebell.backtest.engine import BacktestDesk
-from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.bias.strategy_module import strategy_text
+from closebell.backtest.desk.collected import collect
+from closebell.backtest.desk.engine import BacktestDesk
+from closebell.backtest.desk.known_evidence import KnownEvidence
 from closebell.backtest.records import TradeRow
 from closebell.backtest.run import Costs, voted_by
-from closebell.backtest.splits import SessionSpan
-from closebell.backtest.strategy_module import strategy_text
 from closebell.backtest.summary import Floats, returns_of, summary_of
-from closebell.backtest.validation_folder import bars_sha256, configuration_sha256
+from closebell.backtest.validation.folder import bars_sha256, configuration_sha256
+from closebell.backtest.validation.splits import SessionSpan
 from closebell.model.parameters import ExitTerms, ParameterSet
 from closebell.simulation.bar_market import BarMarket
 

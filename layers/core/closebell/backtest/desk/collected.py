@@ -12,8 +12,8 @@ from decimal import Decimal
 from itertools import zip_longest
 from typing import NamedTuple
 
-from closebell.backtest.engine import BacktestDesk
-from closebell.backtest.known_evidence import KnownEvidence
+from closebell.backtest.desk.engine import BacktestDesk
+from closebell.backtest.desk.known_evidence import KnownEvidence
 from closebell.backtest.records import BacktestRecords, ClosedBy, DecisionRow, EquityRow, OrderRow, TradeRow
 from closebell.model.books import EquitySnapshot, Trade
 from closebell.model.broker import Side

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from closebell.backtest.attribution import by_exit, by_regime, by_strategy, in_cents
-from closebell.backtest.curve_svg import NARROW, WIDE, drawdown_svg, equity_svg, with_room
-from closebell.backtest.monthly_returns import year_rows
 from closebell.backtest.records import BacktestRecords, ClosedBy, ShareRow, TradeRow
+from closebell.backtest.results.attribution import by_exit, by_regime, by_strategy, in_cents
+from closebell.backtest.results.curve_svg import NARROW, WIDE, drawdown_svg, equity_svg, with_room
+from closebell.backtest.results.monthly_returns import year_rows
 from closebell.reports import formatting
 from closebell.reports.formatting import UNKNOWN, counted, number, percent, usd
 
@@ -135,7 +135,7 @@ def _terms_told(terms: Mapping[str, Any]) -> str:
 def page_environment() -> Environment:
     """The templates of this package, escaping everything, with the formats of `reports.formatting`."""
     environment = Environment(
-        loader=PackageLoader("closebell.backtest", "templates"), autoescape=True, undefined=StrictUndefined,
+        loader=PackageLoader("closebell.backtest.results", "templates"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.globals |= {

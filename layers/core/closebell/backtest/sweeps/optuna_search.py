@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import optuna
 
-from closebell.backtest.sweep import SweepAxis, SweepPoint, point_of
-from closebell.backtest.sweep_search import score_of
-from closebell.backtest.sweep_store import PointResult
+from closebell.backtest.sweeps.points import SweepAxis, SweepPoint, point_of
+from closebell.backtest.sweeps.search import score_of
+from closebell.backtest.sweeps.store import PointResult
 from closebell.model.parameters import ParameterSet
 
 BATCH_COUNT = 4

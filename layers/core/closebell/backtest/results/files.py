@@ -10,12 +10,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from closebell.backtest.attribution import by_exit, by_regime, by_strategy
-from closebell.backtest.comparison import ComparedBacktest, ComparisonRow, comparison_rows
-from closebell.backtest.comparison_charts import comparison_pictures
-from closebell.backtest.comparison_page import comparison_html
 from closebell.backtest.records import BacktestRecords, DecisionRow, EquityRow, OrderRow, ShareRow, TradeRow
-from closebell.backtest.report_page import report_html
+from closebell.backtest.results.attribution import by_exit, by_regime, by_strategy
+from closebell.backtest.results.comparison import ComparedBacktest, ComparisonRow, comparison_rows
+from closebell.backtest.results.comparison_charts import comparison_pictures
+from closebell.backtest.results.comparison_page import comparison_html
+from closebell.backtest.results.report_page import report_html
 from closebell.backtest.whole_files import replace_folder
 from closebell.model.errors import ConfigurationError, DataError
 

@@ -22,8 +22,8 @@ from closebell.app.place_orders import Morning
 from closebell.app.protection import stop_price_usd, target_price_usd
 from closebell.app.reconcile import Cycle
 from closebell.app.runs import RunLog
-from closebell.backtest.desk_day import DESK_DAYS, LOOKS_AFTER_SALE
-from closebell.backtest.followed_venue import FollowedVenue
+from closebell.backtest.desk.desk_day import DESK_DAYS, LOOKS_AFTER_SALE
+from closebell.backtest.desk.followed_venue import FollowedVenue
 from closebell.books.performance import TradeTotals, snapshot_equity
 from closebell.decision.board import SessionInputs
 from closebell.decision.session import decide_session, is_settled, plan_session

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from closebell.backtest.bar_gaps import first_symbols
+from closebell.backtest.notes.gaps import first_symbols
 from closebell.model.panel import BarPanel
 
 
