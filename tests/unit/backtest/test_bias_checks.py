@@ -10,14 +10,11 @@ import pandas as pd
 import pytest
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
-from closebell.backtest.bias.checks import (
-    FUTURES,
-    BiasSubject,
-    cut_rows,
-    lookahead_findings,
-    warmup_findings,
-)
+from closebell.backtest.bias.altered_panels import FUTURES
+from closebell.backtest.bias.checks import lookahead_findings, warmup_findings
+from closebell.backtest.bias.cuts import cut_rows
 from closebell.backtest.bias.panels import real_panels, synthetic_panels
+from closebell.backtest.bias.subject import BiasSubject
 from closebell.model.errors import ConfigurationError
 from closebell.model.panel import FIELDS, BarPanel, Matrix
 from closebell.strategies import SCORE_DECIMALS

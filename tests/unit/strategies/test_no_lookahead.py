@@ -11,8 +11,9 @@ import pytest
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.analysis import indicators
-from closebell.backtest.bias.checks import BiasSubject, lookahead_findings, warmup_findings
+from closebell.backtest.bias.checks import lookahead_findings, warmup_findings
 from closebell.backtest.bias.panels import all_panels
+from closebell.backtest.bias.subject import BiasSubject
 from closebell.backtest.bias.subjects import INDICATOR, registered_subjects
 from closebell.model.panel import BarPanel
 from closebell.strategies import STRATEGIES, Strategy, score_all

@@ -15,13 +15,12 @@ from closebell.backtest.bias.checks import (
     CUTS_COUNT,
     LOOKAHEAD_CHECKS,
     WARMUP_CHECKS,
-    BiasFinding,
-    BiasSubject,
     Tell,
     lookahead_findings,
     warmup_findings,
 )
 from closebell.backtest.bias.panels import all_panels, sessions_for
+from closebell.backtest.bias.subject import BiasFinding, BiasSubject
 from closebell.backtest.bias.subjects import registered_subjects, strategy_subject
 from closebell.cli.application import app, end_interrupted, fail, progress_bar, show_table
 from closebell.cli.strategy_file import read_strategy

@@ -18,16 +18,17 @@ symbols written into the code, a file that the function reads, a universe of sur
 
 import itertools
 import math
-import traceback
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
+from closebell.backtest.bias.altered_panels import FUTURES, locked_panel, nudged, only, with_other_future
+from closebell.backtest.bias.cuts import cut_rows
+from closebell.backtest.bias.subject import BiasFinding, BiasSubject, Quietly, values_of
 from closebell.backtest.process_pool import ProcessPool
 from closebell.model.errors import ConfigurationError
 from closebell.model.panel import FIELDS, BarPanel, Matrix
@@ -37,7 +38,6 @@ LONG_SESSIONS, LONG_SHARE = 1200, 4
 """A panel of so many sessions or more gets a quarter of the cuts: each costs more, and its length is what it is there for."""
 NUDGES_COUNT = 3
 HISTORY_MULTIPLES = (1.0, 1.5, 2.0)
-FUTURES = ("shuffled", "other numbers", "missing", "extreme")
 LOOKAHEAD_CHECKS = ("repeat", "memory", "prefix", *(f"future {kind}" for kind in FUTURES), "other symbols")
 WARMUP_CHECKS = ("start", *(f"history x{multiple:g}" for multiple in HISTORY_MULTIPLES))
 
@@ -46,87 +46,6 @@ Tell = Callable[[], None]
 
 def untold() -> None:
     """Nobody follows."""
-
-
-@dataclass(frozen=True)
-class BiasSubject:
-    """A function to check.
-
-    Parameters
-    ----------
-    name
-        What findings call it.
-    lookback_sessions
-        How many rows its last row needs, by its own word.
-    compute
-        Panel to matrix: one column a symbol, or one block of such columns for each of `outputs`, side by side. NaN is unknown.
-    outputs
-        What the blocks of columns are.
-    decimals
-        Rows that agree to this many decimals agree; None: to the last bit.
-    is_score
-        Every value has to lie in -1..1.
-    is_unknown_at_first
-        Unknown until a symbol has had `lookback_sessions` bars; False where another source may know at once.
-    symbols_count_max
-        Checked on this many symbols of a panel, its first; None: on all.
-    unused
-        The function for a process of its own, where nothing that it could remember is there; None for one that is not asked
-        there. It is sent to that process, so it can be pickled.
-    """
-
-    name: str
-    lookback_sessions: int
-    compute: Callable[[BarPanel], Matrix]
-    outputs: tuple[str, ...] = ("score",)
-    decimals: int | None = None
-    is_score: bool = False
-    is_unknown_at_first: bool = True
-    symbols_count_max: int | None = None
-    unused: Callable[[BarPanel], Matrix] | None = None
-
-
-@dataclass(frozen=True)
-class _Quietly:
-    """A function without numpy's warnings about missing and extreme bars: they are meant."""
-
-    compute: Callable[[BarPanel], Matrix]
-
-    def __call__(self, panel: BarPanel) -> Matrix:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore", RuntimeWarning)
-            return np.asarray(self.compute(panel), dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class BiasFinding:
-    """The first difference that one check has found.
-
-    `whole` is the value from all bars, `other` the one under the `circumstance`; NaN is unknown. `place` names the symbol, and
-    the output where there are several.
-    """
-
-    subject: str
-    check: str
-    panel: str
-    session: date
-    place: str
-    whole: float
-    other: float
-    circumstance: str
-
-    @property
-    def difference(self) -> float:
-        """How much, absolutely; infinite between known and unknown."""
-        if math.isnan(self.whole) or math.isnan(self.other):
-            return math.inf
-        return abs(self.whole - self.other)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.check}: {self.place} {self.session} is {_written(self.whole)} from all bars and {_written(self.other)} "
-            f"{self.circumstance} (panel {self.panel!r})"
-        )
 
 
 def lookahead_findings(
@@ -168,26 +87,10 @@ def _told(panels: Mapping[str, BarPanel], tell: Tell) -> Iterator[tuple[str, Bar
         tell()
 
 
-def cut_rows(panel: BarPanel, count: int, seed: int) -> list[int]:
-    """About `count` rows to cut after, ascending, each with at least one row behind it.
-
-    The first two, the last quarter, those with the largest moves, gaps, ranges, volumes and prices and the rows before them,
-    those around a first bar, a last bar and a hole, and seeded ones; all rows when `count` is as large.
-    """
-    last = len(panel.sessions) - 2
-    if count > last:
-        return list(range(last + 1))
-    chosen = {0, 1, *range(max(last + 1 - count // 4, 0), last + 1), *_eventful_rows(panel, max(count // 30, 1))}
-    chosen |= _edge_rows(panel)
-    spread = np.random.default_rng(seed).permutation(last + 1).tolist()
-    chosen.update(spread[: max(count - len(chosen), count // 4)])
-    return sorted(row for row in chosen if 0 <= row <= last)
-
-
 def _none_of(subject: BiasSubject, panels: Mapping[str, BarPanel]) -> tuple[BiasFinding, ...]:
     """No findings, where something was said that could have differed. Raises ConfigurationError where nothing was."""
     for panel in panels.values():
-        values = _values(subject, _given(subject, panel))
+        values = values_of(subject, _given(subject, panel))
         known = values[~np.isnan(values)]
         if len(known) and np.ptp(known) > 0.0:
             return ()
@@ -221,7 +124,7 @@ def _elsewhere(subject: BiasSubject) -> Iterator[BiasSubject | None]:
     if subject.unused is None:
         yield None
         return
-    with ProcessPool(_Quietly(subject.unused), workers_count=1) as pool:
+    with ProcessPool(Quietly(subject.unused), workers_count=1) as pool:
         yield replace(subject, compute=lambda panel: next(pool.in_order({subject.name: panel})))
 
 
@@ -230,19 +133,19 @@ def _lookahead(
 ) -> Iterator[BiasFinding]:
     cuts = _cuts(subject, panel, cuts_count, seed)
     # The shortest first and the whole last: a function that remembers what it was shown has not been shown the future yet.
-    prefixes = [_values(subject, panel.rows(slice(0, cut + 1))) for cut in cuts]
-    whole = _values(subject, panel)
-    yield from _differences(subject, "repeat", name, panel, whole, _values(subject, panel), "when asked again")
+    prefixes = [values_of(subject, panel.rows(slice(0, cut + 1))) for cut in cuts]
+    whole = values_of(subject, panel)
+    yield from _differences(subject, "repeat", name, panel, whole, values_of(subject, panel), "when asked again")
     if elsewhere is not None:
         told = "when it was shown nothing else before"
-        yield from _differences(subject, "memory", name, panel, whole, _values(elsewhere, panel), told)
+        yield from _differences(subject, "memory", name, panel, whole, values_of(elsewhere, panel), told)
     for cut, rows in zip(cuts, prefixes, strict=True):
         told = f"from the bars up to {panel.sessions[cut]}"
         yield from _differences(subject, "prefix", name, panel, whole[: cut + 1], rows, told)
     generator = np.random.default_rng(seed)
     for kind in FUTURES:
         for cut in cuts:
-            rows = _values(subject, _with_other_future(panel, cut, kind, generator))[: cut + 1]
+            rows = values_of(subject, with_other_future(panel, cut, kind, generator))[: cut + 1]
             told = f"when the bars after {panel.sessions[cut]} are {kind}"
             yield from _differences(subject, f"future {kind}", name, panel, whole[: cut + 1], rows, told)
     yield from _other_symbols(subject, name, panel, whole)
@@ -252,19 +155,19 @@ def _other_symbols(subject: BiasSubject, name: str, panel: BarPanel, whole: Matr
     """Each symbol alone, and each among others whose bars have changed."""
     symbols_count = len(panel.symbols)
     for column, symbol in enumerate(panel.symbols):
-        alone = _columns(panel, (symbol,))
+        alone = only(panel, (symbol,))
         expected, told = whole[:, column::symbols_count], "when the other symbols are left out"
-        yield from _differences(subject, "other symbols", name, alone, expected, _values(subject, alone), told)
+        yield from _differences(subject, "other symbols", name, alone, expected, values_of(subject, alone), told)
     for parity in (0, 1):
         kept = np.arange(symbols_count) % 2 == parity
         mirrored = [np.where(kept, getattr(panel, field), getattr(panel, field)[::-1]) for field in FIELDS]
-        rows = _values(subject, _panel(panel, mirrored))
+        rows = values_of(subject, locked_panel(panel, mirrored))
         changed = np.where(np.tile(kept, len(subject.outputs)), rows, whole)
         yield from _differences(subject, "other symbols", name, panel, whole, changed, "when the other symbols' bars differ")
 
 
 def _warmup(subject: BiasSubject, name: str, panel: BarPanel, cuts_count: int, seed: int) -> Iterator[BiasFinding]:
-    whole = _values(subject, panel)
+    whole = values_of(subject, panel)
     if subject.is_unknown_at_first:
         early = np.tile(_bars_count(panel) < subject.lookback_sessions, len(subject.outputs))
         told = f"by its own word, before the symbol has had {subject.lookback_sessions} bars"
@@ -282,7 +185,7 @@ def _shorter_history(
 ) -> Iterator[BiasFinding]:
     """A part's last row as that part alone tells it."""
     history = panel.rows(part)
-    expected, last = whole[part.stop - 1 : part.stop], _values(subject, history)[-1:]
+    expected, last = whole[part.stop - 1 : part.stop], values_of(subject, history)[-1:]
     if not _are_equal(expected, last).all():
         last = np.where(_are_ties(subject, panel, part, seed), expected, last)
     told = f"from {len(history.sessions)} sessions of history"
@@ -297,16 +200,10 @@ def _are_ties(subject: BiasSubject, panel: BarPanel, part: slice, seed: int) -> 
     """
     found: NDArray[np.bool_] = np.array(True)
     for phase in np.random.default_rng(seed).uniform(0.0, 2.0 * math.pi, NUDGES_COUNT):
-        nudged = _nudged(panel, phase)
-        last = _values(subject, nudged.rows(part))[-1:]
-        found = found & _are_equal(_values(subject, nudged)[part.stop - 1 : part.stop], last)
+        moved = nudged(panel, phase)
+        last = values_of(subject, moved.rows(part))[-1:]
+        found = found & _are_equal(values_of(subject, moved)[part.stop - 1 : part.stop], last)
     return found
-
-
-def _nudged(panel: BarPanel, phase: float) -> BarPanel:
-    """The panel with every price moved by a ten millionth at most, equal prices to equal ones: sums of others no longer tie."""
-    prices = (getattr(panel, field) for field in FIELDS[:4])
-    return _panel(panel, [*(price * (1.0 + 1e-7 * np.sin(1e4 * price + phase)) for price in prices), panel.volume.copy()])
 
 
 def _are_equal(one: Matrix, other: Matrix) -> NDArray[np.bool_]:
@@ -329,96 +226,11 @@ def _differences(
         )
 
 
-def _values(subject: BiasSubject, panel: BarPanel) -> Matrix:
-    """The subject's rows, to its precision. Raises ConfigurationError for what is no answer."""
-    shape = (len(panel.sessions), len(panel.symbols) * len(subject.outputs))
-    size = f"{len(panel.sessions)} sessions x {len(panel.symbols)} symbols"
-    try:
-        values = _Quietly(subject.compute)(panel)
-    except (Exception, SystemExit) as error:  # a function that ends the process would end it as if it had passed
-        raise ConfigurationError(
-            f"{subject.name} fails on {size}: {type(error).__name__}: {error}{_line(error)}; "
-            "it has to return NaN where it cannot know, and leave the panel as it is"
-        ) from error
-    if values.shape != shape:
-        raise ConfigurationError(f"{subject.name} returns shape {values.shape} for {size}: it has to be {shape}")
-    outside = np.argwhere(np.abs(values) > 1.0)
-    if subject.is_score and len(outside):
-        row, column = outside[0]
-        raise ConfigurationError(
-            f"{subject.name} scores {values[row, column]:g} for {panel.symbols[column]} in session {panel.sessions[row]}: "
-            "a score lies between -1 and 1"
-        )
-    return values if subject.decimals is None else np.round(values, subject.decimals)
-
-
-def _line(error: BaseException) -> str:
-    """Where the subject's own code was, when it failed."""
-    frames = traceback.extract_tb(error.__traceback__)[2:3]
-    return "".join(f" (line {frame.lineno}: {frame.line})" for frame in frames)
-
-
-def _with_other_future(panel: BarPanel, cut: int, kind: str, generator: np.random.Generator) -> BarPanel:
-    """The same bars up to row `cut`, others after it."""
-    shape = (len(panel.sessions) - cut - 1, len(panel.symbols))
-    order = generator.permutation(shape[0])
-    match kind:
-        case "shuffled":
-            factors = np.ones(shape)
-        case "other numbers":
-            factors = np.exp(np.cumsum(generator.normal(0.0, 0.05, shape), axis=0))
-        case "missing":
-            factors = np.full(shape, np.nan)
-        case _:
-            factors = np.broadcast_to(np.where(np.arange(shape[1]) % 2 == 0, 100.0, 0.01), shape)
-    fields = (getattr(panel, field) for field in FIELDS)
-    return _panel(panel, [np.vstack([field[: cut + 1], field[cut + 1 :][order] * factors]) for field in fields])
-
-
 def _given(subject: BiasSubject, panel: BarPanel) -> BarPanel:
     """The symbols that the subject is checked on."""
-    return _columns(panel, panel.symbols[: subject.symbols_count_max])
-
-
-def _columns(panel: BarPanel, symbols: tuple[str, ...]) -> BarPanel:
-    few = panel.columns(symbols)
-    return _panel(few, [getattr(few, field) for field in FIELDS])
-
-
-def _panel(like: BarPanel, fields: list[Matrix]) -> BarPanel:
-    """A panel that cannot be written to: a function that changes its input is an error, not a difference."""
-    for field in fields:
-        field.flags.writeable = False
-    return BarPanel(like.sessions, like.symbols, *fields)
+    return only(panel, panel.symbols[: subject.symbols_count_max])
 
 
 def _bars_count(panel: BarPanel) -> NDArray[np.int64]:
     """For each row and symbol, the sessions since its first bar, that one included; 0 before it."""
     return np.cumsum(np.maximum.accumulate(np.isfinite(panel.close), axis=0), axis=0)
-
-
-def _eventful_rows(panel: BarPanel, count: int) -> set[int]:
-    """The rows of the `count` largest and smallest values of each kind over all symbols, and the rows before them."""
-    closes = panel.close
-    with np.errstate(all="ignore"):
-        before = np.vstack([np.full((1, closes.shape[1]), np.nan), closes[:-1]])
-        level, volume = (field / np.where(np.isnan(field), 0.0, field).max(axis=0) for field in (closes, panel.volume))
-        kinds = (closes / before, panel.open / before, panel.high / panel.low, volume, level)
-    rows: set[int] = set()
-    for kind in kinds:
-        known = np.flatnonzero(np.isfinite(kind))
-        ordered = known[np.argsort(kind.ravel()[known], kind="stable")]
-        rows.update((np.concatenate([ordered[:count], ordered[len(ordered) - count :]]) // closes.shape[1]).tolist())
-    return rows | {row - 1 for row in rows}
-
-
-def _edge_rows(panel: BarPanel) -> set[int]:
-    """The last row before each change between bars and none, and the first after it: what fills a hole from both sides shows
-    there alone."""
-    traded = np.isfinite(panel.close)
-    before = np.flatnonzero((traded[1:] != traded[:-1]).any(axis=1)).tolist()
-    return {*before, *(row + 1 for row in before)}
-
-
-def _written(value: float) -> str:
-    return "unknown" if math.isnan(value) else f"{value + 0.0:.6g}"  # no negative zero

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from closebell.analysis import indicators
 from closebell.analysis.indicators import memory_sessions
 from closebell.analysis.regime import REALISED_SESSIONS, TREND_SESSIONS, regimes
-from closebell.backtest.bias.checks import BiasSubject
 from closebell.backtest.bias.strategy_module import strategy_text
+from closebell.backtest.bias.subject import BiasSubject
 from closebell.model.decision import Trend, Volatility
 from closebell.model.panel import BarPanel, Matrix
 from closebell.ports.market_data import VolatilitySeries
