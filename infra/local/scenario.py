@@ -10,8 +10,8 @@ from closebell.configuration import read_parameters
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet, RiskLimits
 from closebell.simulation.real_prices import real_desk_toml
-from closebell.simulation.synthetic_listing import instruments
-from closebell.simulation.synthetic_market import START
+from closebell.simulation.synthetic.listing import instruments
+from closebell.simulation.synthetic.market import START
 from closebell.strategies import STRATEGIES
 
 NEW_YORK = ZoneInfo("America/New_York")

@@ -3,7 +3,7 @@
 from datetime import date
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
-from closebell.simulation.synthetic_market import START, SyntheticMarket, synthetic_market_on
+from closebell.simulation.synthetic.market import START, SyntheticMarket, synthetic_market_on
 
 
 def build_synthetic_market(seed: int = 7, start: date = START) -> SyntheticMarket:

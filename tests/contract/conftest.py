@@ -23,7 +23,7 @@ from alpaca.data.historical.corporate_actions import CorporateActionsClient
 from alpaca.data.historical.option import OptionHistoricalDataClient
 from alpaca.trading.client import TradingClient
 
-from closebell.simulation.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 from infra.local.conformance import bounded
 from infra.local.exchange.application import Gate, build_application, listening
 from infra.local.exchange.rate_limit import RateLimiter

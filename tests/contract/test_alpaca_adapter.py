@@ -39,7 +39,7 @@ from closebell.model.errors import (
 )
 from closebell.model.instruments import Market
 from closebell.ports.broker import Broker
-from closebell.simulation.simulated_broker import SimulatedBroker
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
 from tests.contract.conftest import KEY_ID, SECRET_KEY, ExchangeSite, OpenExchange
 from tests.contract.tiny_market import COIN_DAYS, FRI, MON, SPLIT_DAY, THU, WED, TinyMarket, ny, utc
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from closebell.simulation.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 from infra.local.exchange.venue import CommandLog, Venue
 from tests.contract.conftest import http
 from tests.contract.tiny_market import THU, TinyMarket, ny

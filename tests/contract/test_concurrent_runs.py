@@ -23,8 +23,8 @@ from closebell.model.operations import Alert, Priority, RunState, Trigger
 from closebell.model.orders import DayCounters, LiveOrder, OrderLeg, OrderRecord
 from closebell.ports.broker import Broker
 from closebell.ports.journal import Journal
-from closebell.simulation.exchange import Exchange
-from closebell.simulation.simulated_broker import SimulatedBroker
+from closebell.simulation.exchange.exchange import Exchange
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
 from tests.contract.conftest import OpenExchange
 from tests.contract.tiny_market import FRI, ny
 

@@ -14,9 +14,9 @@ from typing import Any
 from closebell.model.broker import Side
 from closebell.model.instruments import Market, SessionHours, crypto_session
 from closebell.model.operations import NewsItem
-from closebell.simulation.exchange import Exchange
+from closebell.simulation.exchange.exchange import Exchange
+from closebell.simulation.exchange.venue_orders import ExchangeOrder, OrderTicket
 from closebell.simulation.market import DayBar, ListedAsset, Print, Split
-from closebell.simulation.venue_orders import ExchangeOrder, OrderTicket
 
 NEW_YORK = Market.US_EQUITY.zone
 DAYS = tuple(date(2024, 3, day) for day in (6, 7, 8, 11, 12, 13, 14, 15))

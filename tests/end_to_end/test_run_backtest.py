@@ -14,7 +14,7 @@ from closebell.backtest.sweeps.pool import SweepGround
 from closebell.backtest.sweeps.search import GridSearch, ground_sha256, sweep
 from closebell.backtest.sweeps.store import PointStore, key_of
 from closebell.model.errors import RunRefused
-from closebell.simulation.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 from infra.local.aws import LocalAws
 from infra.local.deploy import Deployment, deploy
 from tests.unit.backtest.markets import market_of, parameters_of, seeded_panel

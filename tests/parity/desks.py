@@ -17,7 +17,7 @@ from closebell.model.parameters import ParameterSet
 from closebell.model.record import Record
 from closebell.ports.journal import Journal
 from closebell.simulation.bar_market import BarMarket
-from closebell.simulation.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 from infra.local.demo_desk import DemoDesk, open_desk
 from infra.local.scenario import Scenario, ends_at
 from infra.local.schedule_runner import Invocation

@@ -7,8 +7,8 @@ from closebell.backtest.markets import panel_of, synthetic_days
 from closebell.model.instruments import Market
 from closebell.model.parameters import ExitTerms, ParameterSet, RiskLimits
 from closebell.simulation.bar_market import BarMarket, hours_of
-from closebell.simulation.synthetic_listing import instruments
-from closebell.simulation.synthetic_market import synthetic_market_on
+from closebell.simulation.synthetic.listing import instruments
+from closebell.simulation.synthetic.market import synthetic_market_on
 from tests.unit.backtest.panel_events import gapping
 
 SYMBOLS_COUNT = 24

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import uvicorn
 
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 from closebell.simulation.market import SimulatedMarket
-from closebell.simulation.trading_floor import ExchangeOptions
 from infra.local.exchange.application import Gate, build_application, listening
 from infra.local.exchange.rate_limit import RateLimiter
 from infra.local.exchange.venue import CommandLog, Venue

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from closebell.simulation.venue_orders import MALFORMED, RefusalError
+from closebell.simulation.exchange.venue_orders import MALFORMED, RefusalError
 from infra.local.exchange.venue import Venue
 
 NEW_YORK = ZoneInfo("America/New_York")

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 
-from closebell.simulation.exchange_faults import FaultSwitch, FaultyRequest
-from closebell.simulation.venue_orders import MALFORMED, NOT_FOUND, RefusalError
+from closebell.simulation.exchange.faults import FaultSwitch, FaultyRequest
+from closebell.simulation.exchange.venue_orders import MALFORMED, NOT_FOUND, RefusalError
 from infra.local.exchange import control_api, data_api, trading_api
 from infra.local.exchange.api import ApiCall, Endpoint, Reply
 from infra.local.exchange.rate_limit import RateLimiter

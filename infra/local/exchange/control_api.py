@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import datetime
 from decimal import Decimal
 
-from closebell.simulation.account_checks import plain
+from closebell.simulation.exchange.account_checks import plain
 from infra.local.exchange.api import ApiCall, Reply, Route
 from infra.local.exchange.venue import Venue
 from infra.local.exchange.wire import activity_json, instant, order_json

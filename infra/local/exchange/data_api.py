@@ -7,11 +7,11 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from closebell.model.instruments import Market
-from closebell.simulation.exchange_tape import midnight
+from closebell.simulation.exchange.market_view import VendorBar, bar_of, grouped
+from closebell.simulation.exchange.tape import midnight
+from closebell.simulation.exchange.venue_account import derived_id
+from closebell.simulation.exchange.venue_orders import MALFORMED, RefusalError
 from closebell.simulation.market import Print
-from closebell.simulation.market_view import VendorBar, bar_of, grouped
-from closebell.simulation.venue_account import derived_id
-from closebell.simulation.venue_orders import MALFORMED, RefusalError
 from infra.local.exchange.api import ApiCall, Reply, Route
 from infra.local.exchange.venue import Venue
 from infra.local.exchange.wire import Json, bar_json, instant, quote_json, trade_json

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from closebell.simulation.exchange_faults import FaultSwitch
+from closebell.simulation.exchange.faults import FaultSwitch
 from infra.local.exchange.api import Reply
 
 _PRICES = ("o", "h", "l", "c")

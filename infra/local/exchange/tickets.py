@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from closebell.simulation.venue_orders import MALFORMED, OrderTicket, RefusalError
+from closebell.simulation.exchange.venue_orders import MALFORMED, OrderTicket, RefusalError
 
 
 def decimal_or_none(body: Mapping[str, Any], name: str) -> Decimal | None:

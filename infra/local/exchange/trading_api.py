@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from closebell.model.instruments import Market
-from closebell.simulation.exchange_faults import FaultyRequest
-from closebell.simulation.order_book import OrderFilter
-from closebell.simulation.venue_orders import MALFORMED, NOT_FOUND, ExchangeOrder, RefusalError
+from closebell.simulation.exchange.faults import FaultyRequest
+from closebell.simulation.exchange.order_book import OrderFilter
+from closebell.simulation.exchange.venue_orders import MALFORMED, NOT_FOUND, ExchangeOrder, RefusalError
 from infra.local.exchange.api import NEW_YORK, ApiCall, Reply, Route
 from infra.local.exchange.venue import Venue
 from infra.local.exchange.wire import account_json, activity_json, asset_id, asset_json, order_json, position_json

@@ -15,12 +15,12 @@ from random import Random
 from typing import Any
 
 from closebell.model.broker import Side
-from closebell.simulation.exchange import Exchange, Replacement
-from closebell.simulation.exchange_faults import FaultBoard
+from closebell.simulation.exchange.exchange import Exchange, Replacement
+from closebell.simulation.exchange.faults import FaultBoard
+from closebell.simulation.exchange.market_view import MarketView
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.venue_orders import RefusalError
 from closebell.simulation.market import SimulatedMarket
-from closebell.simulation.market_view import MarketView
-from closebell.simulation.trading_floor import ExchangeOptions
-from closebell.simulation.venue_orders import RefusalError
 from infra.local.exchange.tickets import decimal_or_none, ticket_of
 
 Command = dict[str, Any]

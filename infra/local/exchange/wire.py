@@ -6,12 +6,12 @@ from typing import Any
 
 from closebell.model.broker import Quote
 from closebell.model.instruments import Market
-from closebell.simulation.account_checks import available_shares, buying_power_usd, plain, value_usd
-from closebell.simulation.exchange import Exchange
+from closebell.simulation.exchange.account_checks import available_shares, buying_power_usd, plain, value_usd
+from closebell.simulation.exchange.exchange import Exchange
+from closebell.simulation.exchange.market_view import VendorBar
+from closebell.simulation.exchange.venue_account import AccountActivity, derived_id
+from closebell.simulation.exchange.venue_orders import ExchangeOrder
 from closebell.simulation.market import ListedAsset, Print
-from closebell.simulation.market_view import VendorBar
-from closebell.simulation.venue_account import AccountActivity, derived_id
-from closebell.simulation.venue_orders import ExchangeOrder
 
 Json = dict[str, Any]
 _QUOTE_SIZE_SHARES = 100

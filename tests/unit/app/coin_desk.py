@@ -18,12 +18,12 @@ from closebell.model.operations import Trigger
 from closebell.model.orders import OrderLeg, OrderRecord
 from closebell.model.parameters import ParameterSet
 from closebell.ports.journal import Create
-from closebell.simulation.exchange import Exchange
+from closebell.simulation.exchange.exchange import Exchange
+from closebell.simulation.exchange.matching import Execution
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
+from closebell.simulation.exchange.venue_orders import ExchangeOrder
 from closebell.simulation.market import ListedAsset, Print
-from closebell.simulation.matching import Execution
 from closebell.simulation.memory_journal import MemoryJournal
-from closebell.simulation.simulated_broker import SimulatedBroker
-from closebell.simulation.venue_orders import ExchangeOrder
 from tests.unit.app.small_desk import VERSION, FixedClock, Inbox, OnePriceMarket, entry, leave
 
 D = Decimal

@@ -23,11 +23,11 @@ from closebell.model.instruments import Instrument, Market, SessionHours
 from closebell.model.operations import Alert, NewsItem, RunRecord, Trigger
 from closebell.model.parameters import ParameterSet
 from closebell.ports.journal import Create
-from closebell.simulation.exchange import Exchange
+from closebell.simulation.exchange.exchange import Exchange
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 from closebell.simulation.market import DayBar, ListedAsset, Print, Split
 from closebell.simulation.memory_journal import MemoryJournal
-from closebell.simulation.simulated_broker import SimulatedBroker
-from closebell.simulation.trading_floor import ExchangeOptions
 
 NEW_YORK = ZoneInfo("America/New_York")
 FIRST = date(2018, 10, 1)

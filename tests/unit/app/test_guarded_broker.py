@@ -20,8 +20,8 @@ from closebell.model.operations import LEASE_KEY, Lease, RunRecord, Trigger
 from closebell.model.orders import OrderRecord
 from closebell.ports.broker import Broker
 from closebell.ports.journal import Create, Replace
-from closebell.simulation.simulated_broker import SimulatedBroker
-from closebell.simulation.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 from tests.unit.app.small_desk import VERSION, FixedClock, SmallDesk, entry, leave, new_york
 
 TUESDAY, WEDNESDAY = date(2018, 10, 2), date(2018, 10, 3)

@@ -13,8 +13,8 @@ import pytest
 
 from closebell.app.desk import load_desk
 from closebell.model.errors import OutcomeUnknown
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
 from closebell.simulation.memory_journal import MemoryJournal
-from closebell.simulation.simulated_broker import SimulatedBroker
 from tests.unit.app.small_desk import SmallDesk, entry, leave
 
 TUESDAY, WEDNESDAY, THURSDAY = (date(2018, 10, day) for day in (2, 3, 4))

@@ -12,9 +12,9 @@ from closebell.model.broker import OrderRequest, OrderType, Side, VenueOrder, Ve
 from closebell.model.decision import Denial
 from closebell.model.errors import BooksDisagree, OutcomeUnknown, RateLimited
 from closebell.model.orders import OrderLeg, OrderRecord, OrderState
-from closebell.simulation.exchange import Replacement
-from closebell.simulation.simulated_broker import SimulatedBroker
-from closebell.simulation.venue_orders import ExchangeOrder, OrderTicket
+from closebell.simulation.exchange.exchange import Replacement
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
+from closebell.simulation.exchange.venue_orders import ExchangeOrder, OrderTicket
 from tests.unit.app.small_desk import SmallDesk, bought, entry, leave, new_york, positions, trades
 
 D = Decimal

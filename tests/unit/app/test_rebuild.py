@@ -16,9 +16,9 @@ from closebell.model.errors import ConfigurationError, RunRefused
 from closebell.model.record import Record
 from closebell.ports.journal import Change, Create, Journal, Remove
 from closebell.rehearsal.desk_days import DeskDays, Rehearsal
-from closebell.simulation.exchange import Replacement
+from closebell.simulation.exchange.exchange import Replacement
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
 from closebell.simulation.memory_journal import MemoryJournal
-from closebell.simulation.simulated_broker import SimulatedBroker
 from tests.unit.app.small_desk import SmallDesk, bought, entry, leave, new_york, positions, trades
 
 D = Decimal

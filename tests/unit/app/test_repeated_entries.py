@@ -12,7 +12,7 @@ from closebell.app.desk import load_desk
 from closebell.model.broker import OrderRequest, Side, VenueOrder
 from closebell.model.errors import BrokerKeyRefused, BrokerUnavailable, OutcomeUnknown
 from closebell.model.parameters import RiskLimits
-from closebell.simulation.simulated_broker import SimulatedBroker
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
 from tests.unit.app.small_desk import SmallDesk, entry, new_york
 
 D = Decimal

@@ -17,8 +17,8 @@ from closebell.model.instruments import Market
 from closebell.model.operations import UndeliveredAlert
 from closebell.model.orders import LiveOrder, OrderRecord, OrderState, order_key
 from closebell.ports.journal import Remove, Replace, key_of
-from closebell.simulation.matching import Execution
-from closebell.simulation.simulated_broker import SimulatedBroker
+from closebell.simulation.exchange.matching import Execution
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
 from tests.unit.app.small_desk import SmallDesk, bought, entry, leave, new_york, positions, trades
 
 D = Decimal

@@ -13,10 +13,10 @@ from closebell.model.broker import Account, Side, VenuePosition, VenueStatus
 from closebell.model.decision import EntryMethod, ExitRule
 from closebell.model.orders import OrderLeg, OrderRecord, OrderState
 from closebell.ports.journal import Create, Replace
-from closebell.simulation.matching import Execution
-from closebell.simulation.simulated_broker import SimulatedBroker
-from closebell.simulation.trading_floor import ExchangeOptions
-from closebell.simulation.venue_orders import ExchangeOrder
+from closebell.simulation.exchange.matching import Execution
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.venue_orders import ExchangeOrder
 from tests.unit.app.small_desk import SmallDesk, bought, entry, leave, new_york, positions, trades
 
 D = Decimal

@@ -14,7 +14,7 @@ from closebell.model.broker import CashActivity, OrderType, Side, VenueFill, Ven
 from closebell.model.decision import ExitRule
 from closebell.model.instruments import Market
 from closebell.model.orders import OrderLeg, OrderState
-from closebell.simulation.simulated_broker import SimulatedBroker
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
 from tests.unit.app.coin_desk import COIN, FIFTH, FOURTH, SECOND, THIRD, CoinDesk, coin_entry, coin_exit, holding, utc
 
 D = Decimal

@@ -11,9 +11,9 @@ from closebell.model.broker import CashActivity, Side, VenueFill
 from closebell.model.decision import EntryMethod
 from closebell.model.operations import Priority
 from closebell.ports.journal import Remove
-from closebell.simulation.matching import Execution
-from closebell.simulation.simulated_broker import SimulatedBroker
-from closebell.simulation.venue_orders import ExchangeOrder
+from closebell.simulation.exchange.matching import Execution
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
+from closebell.simulation.exchange.venue_orders import ExchangeOrder
 from tests.unit.app.small_desk import SmallDesk, bought, entry, new_york, positions, trades
 
 D = Decimal

@@ -17,10 +17,10 @@ from closebell.backtest.desk.engine import BacktestDesk, ExchangeClock
 from closebell.model.instruments import Market, SessionHours
 from closebell.model.operations import NewsItem, RunRecord, Trigger
 from closebell.simulation.bar_market import BarMarket
-from closebell.simulation.exchange import Exchange
+from closebell.simulation.exchange.exchange import Exchange
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
 from closebell.simulation.market import PriceBand
 from closebell.simulation.memory_archive import MemoryArchive
-from closebell.simulation.simulated_broker import SimulatedBroker
 
 BY_SESSION, BY_MARKET = ("PLAN", "ORDER", "FILL", "DENIAL"), ("TRADE", "EQUITY")
 """The kinds of records that two desks must agree on, by how their partitions are named."""

@@ -19,8 +19,8 @@ from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.instruments import Market
 from closebell.model.operations import SweepTask
 from closebell.simulation.bar_market import BarMarket, hours_of
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 from closebell.simulation.memory_archive import MemoryArchive
-from closebell.simulation.trading_floor import ExchangeOptions
 from tests.unit.backtest.markets import CALENDAR, coin_market, coin_panel, parameters_of, seeded_panel
 
 PANEL = seeded_panel(7, 60, 4)

@@ -15,7 +15,7 @@ from closebell.backtest.records import BacktestRecords, ClosedBy
 from closebell.model.decision import PlanAction, TradePlan
 from closebell.model.panel import BarPanel
 from closebell.model.parameters import ExitTerms
-from closebell.simulation.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 from tests.unit.backtest.markets import market_of, parameters_of, seeded_panel
 
 EXITS = ExitTerms(time_stop_sessions=5, minimum_hold_sessions=5)

@@ -36,7 +36,7 @@ from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
 from closebell.simulation.bar_market import BarMarket, hours_of
-from closebell.simulation.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 from tests.unit.backtest.markets import CALENDAR, coin_panel, market_of, parameters_of, seeded_panel
 from tests.unit.backtest.planted_faults import DIES, FAILS, PlantedFaults, scored, silent, sweep_until_killed
 

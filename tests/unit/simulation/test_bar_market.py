@@ -10,10 +10,10 @@ import pytest
 
 from closebell.model.panel import FIELDS, BarPanel
 from closebell.simulation.bar_market import BarMarket, hours_of
-from closebell.simulation.exchange import Exchange
-from closebell.simulation.exchange_tape import ExchangeTape
+from closebell.simulation.exchange.exchange import Exchange
+from closebell.simulation.exchange.tape import ExchangeTape
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 from closebell.simulation.market import PriceBand
-from closebell.simulation.trading_floor import ExchangeOptions
 from tests.contract.tiny_market import ny, own, send
 from tests.unit.backtest.markets import CALENDAR, coin_market, coin_panel, market_of, seeded_panel
 

@@ -5,11 +5,11 @@ from decimal import Decimal
 import pytest
 
 from closebell.model.broker import Side
-from closebell.simulation.account_checks import available_shares, buying_power_usd
-from closebell.simulation.exchange import Exchange, Replacement
+from closebell.simulation.exchange.account_checks import available_shares, buying_power_usd
+from closebell.simulation.exchange.exchange import Exchange, Replacement
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.venue_orders import RefusalError
 from closebell.simulation.market import Split
-from closebell.simulation.trading_floor import ExchangeOptions
-from closebell.simulation.venue_orders import RefusalError
 from tests.contract.tiny_market import FRI, MON, SPLIT_DAY, THU, TUE, WED, TinyMarket, ny, own, send, utc
 
 

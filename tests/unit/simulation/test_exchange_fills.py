@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
-from closebell.simulation.exchange import Exchange
-from closebell.simulation.trading_floor import ExchangeOptions
-from closebell.simulation.venue_orders import ExchangeOrder
+from closebell.simulation.exchange.exchange import Exchange
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.venue_orders import ExchangeOrder
 from tests.contract.tiny_market import FRI, HALF_DAY, MON, THU, WED, TinyMarket, ny, one_symbol, own, send
 
 

@@ -5,10 +5,10 @@ from decimal import Decimal
 import pytest
 
 from closebell.model.broker import VenueStatus
-from closebell.simulation.exchange import Exchange, Replacement
-from closebell.simulation.order_book import OrderFilter
-from closebell.simulation.trading_floor import ExchangeOptions
-from closebell.simulation.venue_orders import OrderTicket, RefusalError
+from closebell.simulation.exchange.exchange import Exchange, Replacement
+from closebell.simulation.exchange.order_book import OrderFilter
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.venue_orders import OrderTicket, RefusalError
 from tests.contract.tiny_market import FRI, THU, WED, TinyMarket, ny, one_symbol, own, send
 
 

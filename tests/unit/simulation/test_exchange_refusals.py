@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from closebell.simulation.exchange import Exchange
-from closebell.simulation.venue_orders import RefusalError
+from closebell.simulation.exchange.exchange import Exchange
+from closebell.simulation.exchange.venue_orders import RefusalError
 from tests.contract.tiny_market import FRI, HALF_DAY, THU, WED, TinyMarket, ny, own, send
 
 LIMIT = {"side": "buy", "order_type": "limit", "limit_price_usd": 50}

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from closebell.adapters.exchange_calendar import ExchangeCalendar
 from closebell.model.instruments import Market
-from closebell.simulation.synthetic_factors import market_factor
-from closebell.simulation.synthetic_grid import on_grid, price
-from closebell.simulation.synthetic_headlines import NASTY
-from closebell.simulation.synthetic_listing import instruments
-from closebell.simulation.synthetic_market import HISTORY_FROM, LAST_SESSION, START, SyntheticMarket
+from closebell.simulation.synthetic.factors import market_factor
+from closebell.simulation.synthetic.grid import on_grid, price
+from closebell.simulation.synthetic.headlines import NASTY
+from closebell.simulation.synthetic.listing import instruments
+from closebell.simulation.synthetic.market import HISTORY_FROM, LAST_SESSION, START, SyntheticMarket
 from infra.local.synthetic import build_synthetic_market
 
 COMPANIES = [instrument for instrument in instruments() if instrument.market is Market.US_EQUITY]

@@ -15,7 +15,7 @@ from closebell.ports.market_data import Calendar
 from closebell.simulation.bar_market import BarMarket, hours_of
 from closebell.simulation.market import SimulatedMarket
 from closebell.simulation.real_prices import RealPrices, real_desk_toml
-from closebell.simulation.synthetic_market import synthetic_market_on
+from closebell.simulation.synthetic.market import synthetic_market_on
 from closebell.strategies import STRATEGIES
 
 SYNTHETIC_REGIME_SYMBOL = "IDX0"

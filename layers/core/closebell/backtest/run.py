@@ -21,7 +21,7 @@ from closebell.model.panel import BarPanel
 from closebell.model.parameters import ParameterSet, RiskLimits
 from closebell.reports.formatting import counted
 from closebell.simulation.bar_market import BarMarket
-from closebell.simulation.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 from closebell.strategies import sessions_needed
 
 CASH_USD_MAX = 10**12

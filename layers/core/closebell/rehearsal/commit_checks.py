@@ -16,7 +16,7 @@ from closebell.rehearsal.output_checks import OutputChecks
 from closebell.rehearsal.protocol_checks import ProtocolChecks
 from closebell.rehearsal.stage import Stage
 from closebell.rehearsal.true_book import TrueBook
-from closebell.simulation.venue_account import AccountActivity
+from closebell.simulation.exchange.venue_account import AccountActivity
 
 ZERO = Decimal(0)
 CHANGING_CODES = frozenset({"SPLIT", "TRADE_BUST"})

@@ -4,7 +4,7 @@ from datetime import datetime, time, timedelta
 
 from closebell.model.schedule import ScheduledRun
 from closebell.rehearsal.market import new_york
-from closebell.simulation.exchange import Exchange
+from closebell.simulation.exchange.exchange import Exchange
 
 
 class DeskClock:

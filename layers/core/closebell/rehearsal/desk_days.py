@@ -43,8 +43,8 @@ from closebell.rehearsal.stage import KilledError, Stage, Violation, chance_frac
 from closebell.rehearsal.table_events import TableEvents
 from closebell.rehearsal.watched_journal import WatchedJournal
 from closebell.rehearsal.world_events import WorldEvents
-from closebell.simulation.exchange import Exchange
-from closebell.simulation.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.exchange import Exchange
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 
 VERSION = "rehearsal"
 OLDER_VERSION = "rehearsal before"

@@ -31,7 +31,7 @@ from closebell.model.errors import (
 from closebell.model.instruments import Market, SessionHours
 from closebell.rehearsal.output_checks import CANARY_KEY
 from closebell.rehearsal.stage import Stage
-from closebell.simulation.simulated_broker import SimulatedBroker
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
 
 T = TypeVar("T")
 

@@ -14,9 +14,9 @@ from closebell.model.parameters import ParameterSet
 from closebell.rehearsal.stage import Stage
 from closebell.rehearsal.true_book import TrueBook
 from closebell.rehearsal.watched_journal import WatchedJournal
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
+from closebell.simulation.exchange.venue_account import AccountActivity
 from closebell.simulation.memory_journal import MemoryJournal
-from closebell.simulation.simulated_broker import SimulatedBroker
-from closebell.simulation.venue_account import AccountActivity
 
 ZERO, NOISE = Decimal(0), Decimal("1e-6")
 _DIGITS = Decimal("1e-9")

@@ -8,7 +8,7 @@ from random import Random
 from typing import NamedTuple
 
 from closebell.rehearsal.faults import FAULTS
-from closebell.simulation.exchange import Exchange
+from closebell.simulation.exchange.exchange import Exchange
 
 ALONE_BOOST_RATIO = 5.0
 """How much likelier a fault is when few are drawn, so that a few seeds show it."""

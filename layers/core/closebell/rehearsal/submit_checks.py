@@ -14,8 +14,8 @@ from closebell.model.record import Key
 from closebell.rehearsal.stage import Stage
 from closebell.rehearsal.true_book import TrueBook
 from closebell.rehearsal.watched_journal import WatchedJournal
-from closebell.simulation.account_checks import value_usd
-from closebell.simulation.order_book import OrderBook
+from closebell.simulation.exchange.account_checks import value_usd
+from closebell.simulation.exchange.order_book import OrderBook
 
 ZERO, CENT = Decimal(0), Decimal("0.01")
 SNAPSHOT_AGE_MAX = timedelta(seconds=60)

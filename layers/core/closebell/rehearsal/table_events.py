@@ -8,7 +8,7 @@ from closebell.ports.journal import Journal, Stored
 from closebell.rehearsal.invariants import Checker
 from closebell.rehearsal.stage import KilledError, Stage
 from closebell.rehearsal.watched_journal import WatchedJournal
-from closebell.simulation.simulated_broker import SimulatedBroker
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
 
 FAULTY_REBUILDS_COUNT_MAX = 5
 

@@ -9,9 +9,9 @@ from decimal import Decimal
 
 from closebell.model.broker import Side
 from closebell.model.orders import is_our_order_id
-from closebell.simulation.trading_floor import TradingFloor
-from closebell.simulation.venue_account import AccountActivity
-from closebell.simulation.venue_orders import ExchangeOrder
+from closebell.simulation.exchange.trading_floor import TradingFloor
+from closebell.simulation.exchange.venue_account import AccountActivity
+from closebell.simulation.exchange.venue_orders import ExchangeOrder
 
 ZERO = Decimal(0)
 

@@ -10,7 +10,7 @@ from closebell.model.orders import is_our_order_id
 from closebell.rehearsal.stage import Stage
 from closebell.rehearsal.true_book import TrueBook, head_of
 from closebell.rehearsal.watched_journal import WatchedJournal
-from closebell.simulation.venue_orders import STOP_TYPES
+from closebell.simulation.exchange.venue_orders import STOP_TYPES
 
 A_DAY = timedelta(days=1)
 EVER = timedelta(days=3650)

@@ -13,9 +13,9 @@ from closebell.rehearsal.market import SECTOR_OF, new_york
 from closebell.rehearsal.stage import Stage
 from closebell.rehearsal.true_book import head_of
 from closebell.rehearsal.watched_journal import WatchedJournal
-from closebell.simulation.exchange import Replacement
-from closebell.simulation.venue_account import AccountActivity
-from closebell.simulation.venue_orders import STOP_TYPES, ExchangeOrder, OrderTicket, RefusalError
+from closebell.simulation.exchange.exchange import Replacement
+from closebell.simulation.exchange.venue_account import AccountActivity
+from closebell.simulation.exchange.venue_orders import STOP_TYPES, ExchangeOrder, OrderTicket, RefusalError
 
 CENT = Decimal("0.01")
 GAP_FRAC = Decimal("0.99")

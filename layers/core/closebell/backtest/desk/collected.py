@@ -21,8 +21,8 @@ from closebell.model.decision import Denial, ExitRule, TradePlan
 from closebell.model.errors import BooksDisagree
 from closebell.model.record import Key, Record
 from closebell.simulation.bar_market import BarMarket
-from closebell.simulation.venue_account import NINE_PLACES, AccountActivity
-from closebell.simulation.venue_orders import ExchangeOrder
+from closebell.simulation.exchange.venue_account import NINE_PLACES, AccountActivity
+from closebell.simulation.exchange.venue_orders import ExchangeOrder
 
 ZERO = Decimal(0)
 FEE_CODES = ("FEE", "CFEE")

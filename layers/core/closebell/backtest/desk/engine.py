@@ -36,9 +36,9 @@ from closebell.model.operations import Alert, Trigger
 from closebell.model.parameters import ParameterSet
 from closebell.ports.journal import Create
 from closebell.simulation.bar_market import BarMarket
-from closebell.simulation.exchange import Exchange
+from closebell.simulation.exchange.exchange import Exchange
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 from closebell.simulation.memory_journal import MemoryJournal
-from closebell.simulation.trading_floor import ExchangeOptions
 
 OWNER = "the owner, the morning after"
 PRICE_SPARE_FRAC = Decimal("1e-8")

@@ -38,9 +38,9 @@ from closebell.model.instruments import Market
 from closebell.model.orders import DayCounters, OrderLeg, OrderRecord, OrderState
 from closebell.model.parameters import ParameterSet
 from closebell.ports.journal import Change, Create, Replace, Stored
-from closebell.simulation.exchange import Exchange
-from closebell.simulation.simulated_broker import SimulatedBroker, shown_order
-from closebell.simulation.venue_orders import ExchangeOrder
+from closebell.simulation.exchange.exchange import Exchange
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker, shown_order
+from closebell.simulation.exchange.venue_orders import ExchangeOrder
 
 REQUESTS_A_READING = 6
 """What a deployed run asks of the broker before it decides: of the minute's budget that much is gone."""

@@ -21,7 +21,7 @@ from closebell.model.parameters import ParameterSet
 from closebell.ports.market_data import Calendar
 from closebell.ports.operations import Archive, SweepMachine
 from closebell.simulation.bar_market import BarMarket, hours_of
-from closebell.simulation.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 
 ABSENT_COUNT_MAX = 50
 """After so many points in a row without a result the others are not asked for yet: every question is paid for."""

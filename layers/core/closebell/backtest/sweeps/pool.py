@@ -11,7 +11,7 @@ from closebell.backtest.run import run_backtest
 from closebell.backtest.summary import summary_of
 from closebell.model.parameters import ParameterSet
 from closebell.simulation.bar_market import BarMarket
-from closebell.simulation.trading_floor import ExchangeOptions
+from closebell.simulation.exchange.trading_floor import ExchangeOptions
 
 Summary = Mapping[str, Any]
 

@@ -19,7 +19,7 @@ from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Market
 from closebell.model.panel import BarPanel, Matrix
 from closebell.model.parameters import ParameterSet
-from closebell.simulation.trading_floor import TAKER_FEE_FRAC
+from closebell.simulation.exchange.trading_floor import TAKER_FEE_FRAC
 
 MISSING_FRAC = 0.02
 GAP_SESSIONS = {Market.US_EQUITY: 20, Market.CRYPTO: 30}

@@ -7,9 +7,8 @@ from datetime import datetime, time, timedelta
 from decimal import Decimal
 
 from closebell.model.instruments import Market
-from closebell.simulation.exchange_tape import SessionCalendar
-from closebell.simulation.market import ListedAsset
-from closebell.simulation.venue_orders import (
+from closebell.simulation.exchange.tape import SessionCalendar
+from closebell.simulation.exchange.venue_orders import (
     COMPLEX_CLASSES,
     FORBIDDEN,
     INVALID,
@@ -18,6 +17,7 @@ from closebell.simulation.venue_orders import (
     OrderTicket,
     RefusalError,
 )
+from closebell.simulation.market import ListedAsset
 
 CLIENT_ORDER_ID_LENGTH_MAX = 128
 _EQUITY_TYPES = ("market", "limit", "stop", "stop_limit", "trailing_stop")

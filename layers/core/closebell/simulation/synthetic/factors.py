@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from closebell.model.panel import Matrix
-from closebell.simulation.synthetic_seeds import stream
+from closebell.simulation.synthetic.seeds import stream
 
 Vector = NDArray[np.float64]
 

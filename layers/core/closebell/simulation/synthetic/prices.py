@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from closebell.model.instruments import Market, SessionHours
 from closebell.model.panel import BarPanel, Matrix
-from closebell.simulation.synthetic_factors import Factor, Vector, sector_returns
-from closebell.simulation.synthetic_grid import on_grid
-from closebell.simulation.synthetic_incidents import Incidents
-from closebell.simulation.synthetic_listing import COMPANIES, EQUITIES, INDEX_FUND, PAIRS, SECTOR_FUNDS, SECTORS
-from closebell.simulation.synthetic_seeds import stream
+from closebell.simulation.synthetic.factors import Factor, Vector, sector_returns
+from closebell.simulation.synthetic.grid import on_grid
+from closebell.simulation.synthetic.incidents import Incidents
+from closebell.simulation.synthetic.listing import COMPANIES, EQUITIES, INDEX_FUND, PAIRS, SECTOR_FUNDS, SECTORS
+from closebell.simulation.synthetic.seeds import stream
 
 _FULL_SESSION_S = 6.5 * 3600
 _OVERNIGHT_SHARE = 0.3

@@ -5,9 +5,9 @@ from decimal import Decimal
 
 from closebell.model.broker import Side
 from closebell.model.instruments import Market
-from closebell.simulation.matching import would_trade_with
-from closebell.simulation.trading_floor import TradingFloor
-from closebell.simulation.venue_orders import FORBIDDEN, INVALID, ExchangeOrder, RefusalError
+from closebell.simulation.exchange.matching import would_trade_with
+from closebell.simulation.exchange.trading_floor import TradingFloor
+from closebell.simulation.exchange.venue_orders import FORBIDDEN, INVALID, ExchangeOrder, RefusalError
 
 SHOWN_DECIMALS_COUNT = 9
 MINIMUM_COST_USD = {Market.US_EQUITY: Decimal(1), Market.CRYPTO: Decimal(10)}

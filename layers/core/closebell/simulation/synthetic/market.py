@@ -12,14 +12,14 @@ from closebell.model.operations import NewsItem
 from closebell.model.panel import BarPanel
 from closebell.ports.market_data import Calendar
 from closebell.simulation.market import DayBar, ListedAsset, Print, Split
-from closebell.simulation.synthetic_factors import market_factor, volatility_index
-from closebell.simulation.synthetic_grid import price
-from closebell.simulation.synthetic_headlines import headlines
-from closebell.simulation.synthetic_incidents import plan_incidents
-from closebell.simulation.synthetic_listing import COMPANIES, EQUITIES, PAIRS, instruments, listed_assets
-from closebell.simulation.synthetic_prices import crypto_bars, equity_bars
-from closebell.simulation.synthetic_seeds import stream
-from closebell.simulation.synthetic_tape import Rhythm, print_times, tape
+from closebell.simulation.synthetic.factors import market_factor, volatility_index
+from closebell.simulation.synthetic.grid import price
+from closebell.simulation.synthetic.headlines import headlines
+from closebell.simulation.synthetic.incidents import plan_incidents
+from closebell.simulation.synthetic.listing import COMPANIES, EQUITIES, PAIRS, instruments, listed_assets
+from closebell.simulation.synthetic.prices import crypto_bars, equity_bars
+from closebell.simulation.synthetic.seeds import stream
+from closebell.simulation.synthetic.tape import Rhythm, print_times, tape
 
 _SHARE = Rhythm(Market.US_EQUITY, timedelta(minutes=15), missing_frac=0.03, size_step_shares=Decimal(1))
 _THIN_SHARE = _SHARE._replace(missing_frac=0.4)

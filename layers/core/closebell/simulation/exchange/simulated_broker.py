@@ -19,10 +19,16 @@ from closebell.model.broker import (
 )
 from closebell.model.errors import DuplicateOrderId, InsufficientBuyingPower, InsufficientQuantity, OrderRejected, WashTrade
 from closebell.model.instruments import Market, SessionHours
-from closebell.simulation.account_checks import SHOWN_DECIMALS_COUNT, available_shares, buying_power_usd, plain, value_usd
-from closebell.simulation.exchange import Exchange
-from closebell.simulation.venue_account import AccountActivity
-from closebell.simulation.venue_orders import ExchangeOrder, OrderTicket, RefusalError
+from closebell.simulation.exchange.account_checks import (
+    SHOWN_DECIMALS_COUNT,
+    available_shares,
+    buying_power_usd,
+    plain,
+    value_usd,
+)
+from closebell.simulation.exchange.exchange import Exchange
+from closebell.simulation.exchange.venue_account import AccountActivity
+from closebell.simulation.exchange.venue_orders import ExchangeOrder, OrderTicket, RefusalError
 
 _REFUSALS = (
     ("insufficient buying power", InsufficientBuyingPower),

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from closebell.model.instruments import SessionHours
 from closebell.simulation.market import Split
-from closebell.simulation.synthetic_listing import COMPANIES
-from closebell.simulation.synthetic_seeds import stream
+from closebell.simulation.synthetic.listing import COMPANIES
+from closebell.simulation.synthetic.seeds import stream
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from closebell.model.instruments import Market
 from closebell.simulation.market import DayBar, Print
-from closebell.simulation.synthetic_grid import price
+from closebell.simulation.synthetic.grid import price
 
 
 class Rhythm(NamedTuple):

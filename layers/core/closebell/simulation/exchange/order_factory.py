@@ -6,8 +6,8 @@ from typing import Any
 
 from closebell.model.broker import Side, VenueStatus
 from closebell.model.instruments import Market
-from closebell.simulation.venue_account import derived_id, truncated
-from closebell.simulation.venue_orders import ExchangeOrder, OrderTicket
+from closebell.simulation.exchange.venue_account import derived_id, truncated
+from closebell.simulation.exchange.venue_orders import ExchangeOrder, OrderTicket
 
 
 def order_of(

@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from closebell.model.operations import NewsItem
-from closebell.simulation.synthetic_incidents import Incidents
-from closebell.simulation.synthetic_listing import COMPANIES, PAIRS
-from closebell.simulation.synthetic_seeds import stream
+from closebell.simulation.synthetic.incidents import Incidents
+from closebell.simulation.synthetic.listing import COMPANIES, PAIRS
+from closebell.simulation.synthetic.seeds import stream
 
 # A newsletter, a spreadsheet, a template engine and a language model must each survive these.
 NASTY = (

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from closebell.model.broker import VenueStatus
 from closebell.model.instruments import Market
-from closebell.simulation.exchange_tape import SeenPrint
+from closebell.simulation.exchange.tape import SeenPrint
+from closebell.simulation.exchange.venue_orders import STOP_TYPES, ExchangeOrder
 from closebell.simulation.market import PriceBand
-from closebell.simulation.venue_orders import STOP_TYPES, ExchangeOrder
 
 CRYPTO_COLLAR_FRAC = Decimal("0.02")
 _RESTING = frozenset({VenueStatus.NEW, VenueStatus.HELD})

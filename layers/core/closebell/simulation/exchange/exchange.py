@@ -16,15 +16,23 @@ from typing import NamedTuple
 
 from closebell.model.broker import Side, VenueStatus
 from closebell.model.instruments import Market
-from closebell.simulation import account_checks as checks
-from closebell.simulation.exchange_tape import ExchangeTape, SeenPrint, midnight
+from closebell.simulation.exchange import account_checks as checks
+from closebell.simulation.exchange.matching import Execution, market_limit_usd
+from closebell.simulation.exchange.order_checks import check_form, check_hour, check_legs, check_price
+from closebell.simulation.exchange.order_factory import legs_of, order_of, quantity_of, replacement_of
+from closebell.simulation.exchange.tape import ExchangeTape, SeenPrint, midnight
+from closebell.simulation.exchange.trading_floor import ExchangeOptions, TradingFloor
+from closebell.simulation.exchange.venue_account import AccountActivity
+from closebell.simulation.exchange.venue_orders import (
+    FORBIDDEN,
+    INVALID,
+    MALFORMED,
+    NOT_FOUND,
+    ExchangeOrder,
+    OrderTicket,
+    RefusalError,
+)
 from closebell.simulation.market import ListedAsset, SimulatedMarket
-from closebell.simulation.matching import Execution, market_limit_usd
-from closebell.simulation.order_checks import check_form, check_hour, check_legs, check_price
-from closebell.simulation.order_factory import legs_of, order_of, quantity_of, replacement_of
-from closebell.simulation.trading_floor import ExchangeOptions, TradingFloor
-from closebell.simulation.venue_account import AccountActivity
-from closebell.simulation.venue_orders import FORBIDDEN, INVALID, MALFORMED, NOT_FOUND, ExchangeOrder, OrderTicket, RefusalError
 
 _RESTRICTIONS = ("none", "closing_only", "blocked")
 _MICROSECOND = timedelta(microseconds=1)

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from closebell.model.instruments import Market
-from closebell.simulation.exchange_tape import ExchangeTape, midnight
+from closebell.simulation.exchange.tape import ExchangeTape, midnight
 from closebell.simulation.market import DayBar, Print
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -13,11 +13,11 @@ from random import Random
 
 from closebell.model.broker import VenueStatus
 from closebell.model.instruments import Market
-from closebell.simulation.exchange_tape import ExchangeTape, SeenPrint
-from closebell.simulation.matching import Execution, execution, meets, resting_between_usd
-from closebell.simulation.order_book import OrderBook
-from closebell.simulation.venue_account import NINE_PLACES, AccountActivity, HiddenBook, truncated
-from closebell.simulation.venue_orders import ExchangeOrder
+from closebell.simulation.exchange.matching import Execution, execution, meets, resting_between_usd
+from closebell.simulation.exchange.order_book import OrderBook
+from closebell.simulation.exchange.tape import ExchangeTape, SeenPrint
+from closebell.simulation.exchange.venue_account import NINE_PLACES, AccountActivity, HiddenBook, truncated
+from closebell.simulation.exchange.venue_orders import ExchangeOrder
 
 TAKER_FEE_FRAC = Decimal("0.0025")
 MAKER_FEE_FRAC = Decimal("0.0015")

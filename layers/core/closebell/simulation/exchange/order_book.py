@@ -8,7 +8,7 @@ from decimal import Decimal
 from heapq import heappop, heappush
 
 from closebell.model.broker import Side
-from closebell.simulation.venue_orders import ExchangeOrder
+from closebell.simulation.exchange.venue_orders import ExchangeOrder
 
 
 @dataclass(frozen=True)

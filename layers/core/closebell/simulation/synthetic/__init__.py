@@ -1,0 +1,1 @@
+"""A market drawn from a seed: listings, prices, incidents and headlines."""
