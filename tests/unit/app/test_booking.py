@@ -12,8 +12,7 @@ from closebell.model.errors import BrokerUnavailable
 from closebell.model.instruments import Market
 from closebell.model.orders import OrderLeg, OrderState
 from closebell.ports.journal import Stored
-from closebell.simulation.memory_journal import MemoryJournal
-from tests.unit.app.executor_bench import NOW, ScriptedBroker, intent, shown
+from tests.unit.app.executor_bench import NOW, Bench, ScriptedBroker, intent, shown
 
 D = Decimal
 WITHIN = intent().submit_deadline_at + SHOWN_WITHIN - NOW
@@ -22,9 +21,8 @@ WITHIN = intent().submit_deadline_at + SHOWN_WITHIN - NOW
 def keeper(state: OrderState, order_class: OrderClass, *, lists_it: bool) -> Bookkeeper:
     """The books with one order of ours whose id at the broker is not known, and a broker that shows the executed order or not."""
     ours = intent().model_copy(update={"leg": OrderLeg.PROTECT, "order_class": order_class, "state": state})
-    broker = ScriptedBroker(by_venue_id={"v9": shown(ours, client_order_id="by-hand")} if lists_it else {})
-    orders = {ours.client_order_id: Stored(ours, 1)}
-    return Bookkeeper(MemoryJournal(), broker, {}, {}, orders, None)  # type: ignore[arg-type]  # a broker that is asked for little
+    bench = Bench(ScriptedBroker(by_venue_id={"v9": shown(ours, client_order_id="by-hand")} if lists_it else {}))
+    return Bookkeeper(bench.journal, bench.executor.broker, {}, {}, {ours.client_order_id: Stored(ours, 1)}, None)
 
 
 def execution(symbol: str = "AAA") -> VenueFill:

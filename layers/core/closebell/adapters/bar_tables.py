@@ -64,7 +64,7 @@ def table_of(path: Path) -> pd.DataFrame:
 def _csv_table(content: bytes) -> pd.DataFrame:
     """Columns of numbers as numbers, to the last digit; a column with anything else in it as text."""
     table = _parsed_csv(content, {})
-    infinite = [f"{name}" for name, column in table.items() if column.dtype.kind == "f" and np.isinf(column.to_numpy()).any()]
+    infinite = [str(name) for name, column in table.items() if column.dtype.kind == "f" and np.isinf(column.to_numpy()).any()]
     if infinite:  # what is wrong is shown as it is written: 1e400 is no float, `inf` is no word of the file's
         table = _parsed_csv(content, dict.fromkeys(infinite, str))
     if not isinstance(table.index, pd.RangeIndex):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from closebell.app.breaks import name_trades_by_hand, require_whole_positions
-from closebell.app.control import halt_desk, read_halt
+from closebell.app.control import halt_desk, is_halted
 from closebell.app.desk import load_desk, read_in_batches
 from closebell.app.exits import ExitDesk
 from closebell.app.order_intent import Purpose, order_intent
@@ -165,8 +165,7 @@ class Morning:
 
     def _with_halt(self, view: DeskView) -> DeskView:
         """The view with the halt switch read anew: after a halt no entry leaves."""
-        halt = read_halt(self.journal)
-        return replace(view, is_halted=halt is not None and halt.record.is_halted)
+        return replace(view, is_halted=is_halted(self.journal))
 
     def _frozen_symbols(self) -> set[str]:
         breaks = [stored.record for stored in self.journal.query("journal", f"BREAK#{self.session}")]

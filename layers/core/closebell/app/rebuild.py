@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from closebell.app.booking import ASSET_FEE_CODES, BUST_CODE, SPLIT_CODES, cash_transfer
-from closebell.app.control import read_halt
+from closebell.app.control import is_halted
 from closebell.app.desk import load_desk
 from closebell.app.execution import executed_shares
 from closebell.app.order_intent import SUBMIT_WINDOW
@@ -75,8 +75,7 @@ def rebuild_desk(broker: Broker, journal: Journal, replace: bool) -> RebuiltBook
     BrokerUnavailable
         Nothing was changed.
     """
-    halt = read_halt(journal)
-    if halt is None or not halt.record.is_halted:
+    if not is_halted(journal):
         raise RunRefused("the desk is not halted: run `closebell halt` first and rebuild while nobody trades")
     desk = load_desk(journal)
     if not replace and (desk.positions or desk.cursor or desk.orders):

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from closebell.app.alerts import alert_changes
 from closebell.app.breaks import settle_differences
-from closebell.app.control import halt_desk, read_halt
+from closebell.app.control import halt_desk, is_halted
 from closebell.app.desk import load_desk
 from closebell.app.exits import EXIT_ATTEMPTS_COUNT_MAX, ExitDesk
 from closebell.app.protection import protective_order, sellable_shares, stop_price_usd, target_price_usd
@@ -88,8 +88,7 @@ class Cycle:
 
     def withdraw_entries(self) -> None:
         """While the desk is halted no entry of ours may go on buying: what still rests is cancelled."""
-        halt = read_halt(self.journal)
-        if halt is None or not halt.record.is_halted:
+        if not is_halted(self.journal):
             return
         for stored in list(self.keeper.orders.values()):
             if stored.record.leg is OrderLeg.ENTRY and not stored.record.state.is_terminal:

@@ -116,7 +116,8 @@ def show(console: Console, records: BacktestRecords, summary: Mapping[str, Any])
     """The headline numbers, after and before costs."""
     console.print(
         f"[bold]{escape(records.label)}[/bold]: {summary['first_session']} to {summary['last_session']}, "
-        + ", ".join(counted(summary[f"{noun}s_count"], noun) for noun in ("session", "order", "trade")),
+        f"{counted(summary['sessions_count'], 'session')}, {counted(summary['orders_count'], 'order')}, "
+        f"{counted(summary['trades_count'], 'trade')}",
         soft_wrap=True,
     )
     table = Table(box=None, pad_edge=False)

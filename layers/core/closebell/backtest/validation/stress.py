@@ -99,9 +99,9 @@ def doubled(costs: Costs, market: Market) -> Costs:
     if slippage_bps > SLIPPAGE_BPS_MAX:
         most_bps = (Decimal(SLIPPAGE_BPS_MAX) - fee_bps).normalize() / 2
         raise ConfigurationError(f"slippage_bps is {costs.slippage_bps}: a validation doubles the costs, so at most {most_bps:f}")
-    if 2 * max(costs.commissions_usd) > COMMISSION_USD_MAX:
-        dearest = f"{max(costs.commissions_usd):f} USD: a validation doubles the costs, so at most {COMMISSION_USD_MAX // 2:,}"
-        raise ConfigurationError(f"a commission is {dearest}")
+    dearest_usd, most_usd = max(costs.commissions_usd), COMMISSION_USD_MAX // 2
+    if dearest_usd > most_usd:
+        raise ConfigurationError(f"a commission is {dearest_usd:f} USD: a validation doubles the costs, so at most {most_usd:,}")
     return replace(
         costs, slippage_bps=slippage_bps, commission_a_share_usd=2 * costs.commission_a_share_usd,
         commission_an_order_usd=2 * costs.commission_an_order_usd,
