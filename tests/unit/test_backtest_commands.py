@@ -102,7 +102,7 @@ def test_a_link_to_a_folder_of_results_keeps_leading_there(bars: Path, tmp_path:
 @pytest.mark.parametrize(("name", "said"), [
     (".", "a result takes its folder's place, and you are in it; name a folder inside, such as "),
     ("../afile/r/s", "afile is a file, in which there is no folder; name another"),
-    ("n" * 300, "File name too long"),
+    ("n" * 300, "File name too long"), (f"new/{'n' * 256}", "a name in it has 256 bytes, and the disk takes at most 255"),
 ])  # fmt: skip
 def test_a_folder_that_cannot_be_replaced_is_refused_before_anything_is_traded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str

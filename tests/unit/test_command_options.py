@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from closebell.backtest.run import Costs
 from closebell.cli import app
+from closebell.cli.backtest_options import market_named
 from closebell.model.errors import ConfigurationError
 from tests.unit.backtest.markets import seeded_panel, write_bars
 
@@ -99,3 +101,15 @@ def test_a_rehearsal_of_nothing_is_refused(words: tuple[str, ...], status: int, 
     done = CliRunner().invoke(app, ["simulate", "--sessions", "1", *words])
     assert (done.exit_code, type(done.exception)) == (status, SystemExit)
     assert said in done.output
+
+
+def test_how_many_files_are_read_is_shown_before_anything_is_traded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bars = write_bars(tmp_path, seeded_panel(11, 60, 2))
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    market_named(f"{bars}", Costs())
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "reading" in said.err
+    assert "2/2" in said.err

@@ -53,6 +53,34 @@ def test_a_terminals_interrupt_of_a_rehearsal_ends_its_processes_without_a_word_
     assert (running.returncode, said) == (INTERRUPTED, SAID)
 
 
+@pytest.mark.usefixtures("heeds_interrupts")
+@pytest.mark.parametrize(("begins", "status", "said"), [("", -signal.SIGINT, ""), ("trap '' INT; ", 0, "SIG_IGN\n")])
+def test_an_interrupt_while_a_command_is_loaded_ends_it_without_a_word_unless_interrupts_are_ignored(
+    begins: str, status: int, said: str
+) -> None:
+    """The commands are a stand-in whose loading is interrupted, and which says how interrupts are heard afterwards."""
+    loaded = """if True:
+        import os, signal, sys
+        from importlib.abc import Loader, MetaPathFinder
+        from importlib.machinery import ModuleSpec
+        from closebell.__main__ import main
+
+        class Commands(MetaPathFinder, Loader):
+            def find_spec(self, name, path, target=None):
+                return ModuleSpec(name, self) if name == "closebell.cli" else None
+
+            def exec_module(self, module):
+                os.kill(os.getpid(), signal.SIGINT)
+                module.app = lambda: print(signal.getsignal(signal.SIGINT).name)
+
+        sys.meta_path.insert(0, Commands())
+        main()
+    """
+    shell = ["sh", "-c", f'{begins}exec "$0" -c "$1"', sys.executable, loaded]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (status, said, "")
+
+
 def test_a_process_that_nobody_waits_for_plays_no_further_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     given_up = get_context("spawn").Event()
     monkeypatch.setattr(command, "_given_ups", [given_up])

@@ -32,7 +32,9 @@ def test_good_files_become_one_panel_over_the_union_of_their_dates(tmp_path: Pat
     (tmp_path / "AAA.csv").write_text(GOOD)
     (tmp_path / "BTC-USD.csv").write_text("Close,DATE\n7.25,2020-03-17\n7.5,2020-03-18\n")
     (tmp_path / "notes.txt").write_text("not a bar")
-    panel = read_bar_folder(tmp_path)
+    counts: list[tuple[int, int]] = []
+    panel = read_bar_folder(tmp_path, progress=lambda *both: counts.append(both))
+    assert counts == [(1, 2), (2, 2)]
     assert panel.symbols == ("AAA", "BTC/USD")
     assert panel.sessions.astype(str).tolist() == ["2020-03-16", "2020-03-17", "2020-03-18"]
     np.testing.assert_array_equal(panel.close, [[101.1, np.nan], [104.0, 7.25], [np.nan, 7.5]])

@@ -39,3 +39,10 @@ def test_an_earlier_result_that_cannot_be_brought_back_is_not_deleted(tmp_path: 
     with pytest.raises(OSError, match="Input/output error"):
         replace_folder(folder, {"result.json": b"second"})
     assert [path.read_bytes() for path in tmp_path.rglob("earlier/result.json")] == [b"first"]
+
+
+def test_a_folder_may_be_called_as_long_as_a_disk_allows(tmp_path: Path) -> None:
+    folder = tmp_path / ("é" * 127)
+    for content in (b"first", b"second"):
+        replace_folder(folder, {"result.json": content})
+        assert [path.read_bytes() for path in tmp_path.rglob("*.json")] == [content]

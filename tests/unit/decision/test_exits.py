@@ -60,6 +60,12 @@ def test_the_evidence_has_its_numbers(held: int, votes: Ballot, evidence: str) -
     assert why_sold(rule, position("AAA"), held, votes, TERMS) == evidence
 
 
+def test_one_session_is_told_as_one() -> None:
+    brief = position("AAA", time_stop_sessions=1, minimum_hold_sessions=0)
+    assert why_sold(ExitRule.TIME_STOP, brief, 1, BUY, TERMS) == "held 1 session, time stop at 1"
+    assert why_sold(ExitRule.SIGNAL, brief, 1, SELL, TERMS).endswith("would sell (rsi -0.50, macd -0.40) after 1 session")
+
+
 @pytest.mark.parametrize(
     ("kept", "held", "reason"),
     [

@@ -36,6 +36,8 @@ _USD_PAIR = re.compile(r"([A-Z0-9]{2,}?)[-_]?USD")
 _REQUIRED = ("date", "close")
 
 SessionDates = Callable[[date, date], Collection[date]]
+FilesRead = Callable[[int, int], None]
+"""Told how many of how many files are read."""
 
 
 class SymbolBars(NamedTuple):
@@ -49,7 +51,7 @@ class SymbolBars(NamedTuple):
 
 def read_bar_folder(
     folder: Path, sessions_between: SessionDates | None = None, *, gaps_are_allowed: bool = False,
-    market: Market = Market.US_EQUITY,
+    market: Market = Market.US_EQUITY, progress: FilesRead | None = None,
 ) -> BarPanel:
     """Every file's bars as one panel over the union of their dates; what a file does not have is NaN.
 
@@ -65,6 +67,8 @@ def read_bar_folder(
         session that no file has is then a row of NaN.
     market
         How files are called: crypto pairs are all in USD, and `BTC-USD`, `BTC_USD` and `BTCUSD` are the same.
+    progress
+        Told after each file.
 
     Raises
     ------
@@ -74,7 +78,13 @@ def read_bar_folder(
     paths = _bar_paths(folder)
     problems: list[str] = []
     symbols = _symbols(paths, market, problems)
-    found = [bars for path, symbol in symbols.items() if (bars := _read(path, symbol, problems)) is not None]
+    found = []
+    for count, (path, symbol) in enumerate(symbols.items(), start=1):
+        bars = _read(path, symbol, problems)
+        if bars is not None:
+            found.append(bars)
+        if progress is not None:
+            progress(count, len(symbols))
     sessions = _known_sessions(found, sessions_between)
     if sessions is not None:
         problems += _wrong_market(found, market) or _wrong_sessions(found, paths, sessions, gaps_are_allowed)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import mkdtemp
 
+_NAMED_COUNT_MAX = 40
+"""How many letters of a folder's name are in the name beside it, which has to be a name too."""
+
 
 def replace_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write files into a folder, which is made if it is missing. Raises OSError, as for a full disk.
@@ -31,7 +34,7 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     there still, unless all is.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    beside = Path(mkdtemp(prefix=f".{folder.name[:_NAMED_COUNT_MAX]}-", dir=folder.parent))
     try:
         for name, content in files.items():
             (beside / "new" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from closebell.backtest.desk.known_evidence import traded_instruments
 from closebell.backtest.markets import NamedMarket, demo_market, synthetic_days
 from closebell.backtest.notes.evidence import not_yet_note
 from closebell.backtest.run import Costs, default_parameters, voted_by
-from closebell.cli.application import DAY, read_day
+from closebell.cli.application import DAY, progress_bar, read_day
 from closebell.cli.strategy_file import FileScores
 from closebell.configuration import read_parameters
 from closebell.model.errors import ConfigurationError
@@ -108,10 +108,11 @@ def market_named(
     from closebell.adapters.bar_files import adjusted_closes_note, left_out_note, read_bar_folder, read_splits
 
     folder = Path(bars)
-    panel = read_bar_folder(
-        folder, lambda first, last: {hours.session for hours in calendar.sessions(market, first, last)},
-        gaps_are_allowed=gaps_are_allowed, market=market,
-    )  # fmt: skip
+    with progress_bar("reading", "files") as progress:
+        panel = read_bar_folder(
+            folder, lambda first, last: {hours.session for hours in calendar.sessions(market, first, last)},
+            gaps_are_allowed=gaps_are_allowed, market=market, progress=progress,
+        )  # fmt: skip
     found = BarMarket(
         panel, hours_of(calendar, panel, market), splits=read_splits(folder, panel), spread_frac=costs.spread_frac,
         label=f"{folder}", asset_class=market, account_hours=hours_of(calendar, panel),

@@ -1,6 +1,7 @@
 """When to leave a position by a decision of ours. Stop and target are no decision: they rest at the broker."""
 
 from closebell.decision.vote import Ballot
+from closebell.decision.words import in_sessions
 from closebell.model.books import Position, PositionState
 from closebell.model.decision import ExitRule, Stance
 from closebell.model.parameters import ExitTerms
@@ -35,9 +36,9 @@ def exit_due(position: Position, held_sessions: int, stance: Stance, terms: Exit
 def why_sold(rule: ExitRule, position: Position, held_sessions: int, ballot: Ballot, terms: ExitTerms) -> str:
     """The evidence for an exit that is due by a rule."""
     if rule is ExitRule.TIME_STOP:
-        return f"held {held_sessions} sessions, time stop at {_terms(position, terms)[0]}"
+        return f"held {in_sessions(held_sessions)}, time stop at {_terms(position, terms)[0]}"
     sellers = len(ballot.names(Stance.SELL))
-    return f"{sellers} of {len(ballot.votes)} would sell ({ballot.words}) after {held_sessions} sessions"
+    return f"{sellers} of {len(ballot.votes)} would sell ({ballot.words}) after {in_sessions(held_sessions)}"
 
 
 def why_kept(position: Position, held_sessions: int, terms: ExitTerms) -> str:

@@ -11,7 +11,7 @@ def why_entered(ballot: Ballot, regime: Regime, allocation: Allocation, exits: E
     """Who wants it, in which market, how much of it and how it ends."""
     size = f"{percent(allocation.weight_frac)} of equity, bound by {allocation.binding.replace('_', ' ')}"
     end = f"stop {percent(exits.stop_loss_frac)} below, target {percent(exits.take_profit_frac)} above"
-    return f"{_agreement(ballot)} in a {_market(regime)}; {size}; {end}, out after {exits.time_stop_sessions} sessions"
+    return f"{_agreement(ballot)} in a {_market(regime)}; {size}; {end}, out after {in_sessions(exits.time_stop_sessions)}"
 
 
 def why_denied(ballot: Ballot, failed: CheckResult) -> str:
@@ -44,6 +44,11 @@ def why_not_bought(ballot: Ballot, votes_to_act_count_min: int) -> str:
 def percent(fraction: Decimal) -> str:
     """A fraction for a human: 0.03 is `3 %`, 0.1905 is `19.1 %`."""
     return f"{round(fraction * 100, 1).normalize():f} %"
+
+
+def in_sessions(count: int) -> str:
+    """A span for a human: `1 session`, `5 sessions`."""
+    return f"{count} session{'' if count == 1 else 's'}"
 
 
 def _agreement(ballot: Ballot) -> str:

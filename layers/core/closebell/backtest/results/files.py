@@ -98,6 +98,8 @@ def _reasons_against(place: Path) -> Iterator[str]:
     inside = f"name a folder inside, such as {place / 'results'}"
     if not above.is_dir():
         yield f"{above} is a file, in which there is no folder; name another"
+    elif (longest := max(len(os.fsencode(part)) for part in place.parts)) > (allowed := os.pathconf(above, "PC_NAME_MAX")):
+        yield f"a name in it has {longest} bytes, and the disk takes at most {allowed}; name a shorter one"
     elif place in (Path.cwd(), *Path.cwd().parents):
         yield f"a result takes its folder's place, and you are in it; {inside}"
     elif place.is_mount():
