@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo
 
 from closebell.model.record import Instant, Value
 
+_NEW_YORK, _UTC = ZoneInfo("America/New_York"), ZoneInfo("UTC")
+
 
 class Market(StrEnum):
     """A market with sessions of its own; the values are Alpaca's asset classes."""
@@ -16,7 +18,7 @@ class Market(StrEnum):
     @property
     def zone(self) -> ZoneInfo:
         """The zone whose calendar date names a session: New York for equities, UTC for crypto."""
-        return ZoneInfo("America/New_York") if self is Market.US_EQUITY else ZoneInfo("UTC")
+        return _NEW_YORK if self is Market.US_EQUITY else _UTC
 
     @property
     def sessions_a_year_count(self) -> int:

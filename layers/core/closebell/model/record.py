@@ -5,21 +5,13 @@ which it lies, so that no caller spells a key twice.
 """
 
 from abc import abstractmethod
-from datetime import datetime
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 Table = Literal["journal", "book", "control"]
 
-
-def _must_be_aware(at: datetime) -> datetime:
-    if at.tzinfo is None:
-        raise ValueError("an instant needs its time zone; closebell keeps UTC")
-    return at
-
-
-Instant = Annotated[datetime, AfterValidator(_must_be_aware)]
+Instant = AwareDatetime
 """An aware UTC instant; fields of this type end in `_at` (or are called `as_of`)."""
 
 
