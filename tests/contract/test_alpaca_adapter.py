@@ -39,7 +39,8 @@ from closebell.model.errors import (
 )
 from closebell.model.instruments import Market
 from closebell.ports.broker import Broker
-from closebell.simulation.exchange.simulated_broker import SimulatedBroker
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker, as_sent
+from closebell.simulation.exchange.venue_orders import FORBIDDEN, INVALID
 from tests.contract.conftest import KEY_ID, SECRET_KEY, ExchangeSite, OpenExchange
 from tests.contract.tiny_market import COIN_DAYS, FRI, MON, SPLIT_DAY, THU, WED, TinyMarket, ny, utc
 
@@ -98,8 +99,8 @@ def everything(broker: Broker) -> dict[str, object]:
         "assets": [broker.asset(name) for name in ("SPLT", "GONE")],
         "coin": broker.asset("BTC/USD"),
         "positions": sorted(broker.positions(), key=lambda position: position.symbol),
-        "open_orders": sorted(broker.open_orders(), key=lambda one: one.venue_order_id),
-        "every_order": sorted(broker.every_order(), key=lambda one: one.venue_order_id),
+        "open_orders": broker.open_orders(),
+        "every_order": broker.every_order(),
         "orders": orders,
         "by_client_id": [broker.order_by_client_id(name) for name in ids],
         "activities": broker.activities(""),
@@ -115,16 +116,47 @@ def test_the_wire_changes_nothing_of_what_the_exchange_says(site: ExchangeSite) 
     http.submit(order("thin", symbol="THIN", quantity_shares=Decimal(15)))
     http.submit(coin("coin", order_type=OrderType.LIMIT, limit_price_usd=Decimal(70_000)))
     later(site)
+    http.submit(coin("low", order_type=OrderType.LIMIT, limit_price_usd=Decimal("500.50")))
     http.submit(oco("protect"))
     rests = order("rest", order_type=OrderType.LIMIT, limit_price_usd=Decimal(1), symbol="WIDE")
     http.cancel(http.submit(rests).venue_order_id)
     http.submit(rests.model_copy(update={"client_order_id": "rest-2"}))
     site.control("POST", "/transfers", {"amount_usd": "500"})
+    site.control("POST", "/assets/SPLT", {"tradable": False})
+    site.control("POST", "/restrict", {"restriction": "closing_only"})
     later(site, 24 * 60)
     told, known = everything(http), everything(direct)
     assert {type(activity) for activity in http.activities("")} == {VenueFill, CashActivity}
+    assert [shown.client_order_id for shown in http.open_orders()] == ["low", "protect"], "oldest first"
     for name, said in told.items():
         assert said == known[name], name
+        assert "quotes" in name or repr(said) == repr(known[name]), f"{name}, to the last zero; quotes are sent as floats"
+
+
+def test_a_symbol_that_has_never_traded_has_no_quote(open_exchange: OpenExchange) -> None:
+    site = open_exchange(market=TinyMarket({"ACME": {WED: [("16:00", 100, 10)]}, "NEWLY": {MON: [("16:00", 20, 10)]}}))
+    for broker in (over_http(site), SimulatedBroker(site.venue.exchange)):
+        assert broker.quotes(["ACME", "NEWLY", "GONE"], EQUITY).keys() == {"ACME"}
+
+
+def test_an_average_price_of_many_digits_is_rounded_alike(open_exchange: OpenExchange) -> None:
+    """One share at 10 and two at 11 cost 32 / 3 each."""
+    path = [("10:30", 10, 1), ("12:00", 11, 2), ("16:00", 11, 2)]
+    site = open_exchange(market=TinyMarket({"ACME": dict.fromkeys((WED, THU, FRI), path)}))
+    http, direct = over_http(site), SimulatedBroker(site.venue.exchange)
+    bought = http.submit(order("thirds", quantity_shares=Decimal(3)))
+    later(site, 4 * 60)
+    for broker in (http, direct):
+        (held,), shown = broker.positions(), broker.order(bought.venue_order_id)
+        assert shown is not None
+        assert f"{held.average_entry_price_usd} {shown.filled_average_price_usd}" == "10.666666667 10.666666667"
+
+
+@pytest.mark.parametrize(("number", "arrives"), [
+    ("100", "100"), ("1E+2", "100"), ("0E-9", "0"), ("10.50", "10.5"), ("5.000", "5"), ("0.1234567891", "0.123456789"),
+])  # fmt: skip
+def test_a_number_arrives_in_plain_digits_to_nine_decimals(number: str, arrives: str) -> None:
+    assert str(as_sent(Decimal(number))) == arrives
 
 
 def test_the_wire_and_the_process_round_what_coins_are_worth_alike(open_exchange: OpenExchange) -> None:
@@ -228,8 +260,9 @@ def test_cancelling_twice_or_too_late_is_no_error(access: Access) -> None:
 def test_a_refused_order_leaves_nothing_behind(access: Access, refused: OrderRequest, expected: type[ClosebellError]) -> None:
     broker, site = access
     before = site.control("GET", "/state")["orders"]
-    with pytest.raises(expected):
+    with pytest.raises(expected) as caught:
         broker.submit(refused)
+    assert getattr(caught.value, "code", None) in {FORBIDDEN, INVALID}
     assert broker.order_by_client_id(refused.client_order_id) is None
     assert site.control("GET", "/state")["orders"] == before
 

@@ -1,14 +1,15 @@
-"""Whose an execution is that no live order of ours explains: it waits while one of ours could be the one."""
+"""Whose an execution is that no live order of ours explains: it waits while one of ours could be the one. And what is booked of
+lines that are no executions."""
 
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from closebell.app.booking import SHOWN_WITHIN, Bookkeeper
-from closebell.model.books import PositionState
-from closebell.model.broker import OrderClass, Side, VenueFill
-from closebell.model.errors import BrokerUnavailable
+from closebell.app.booking import SHOWN_WITHIN, Bookkeeper, is_routine
+from closebell.model.books import Position, PositionState
+from closebell.model.broker import CashActivity, OrderClass, Side, VenueFill
+from closebell.model.errors import BooksDisagree, BrokerUnavailable
 from closebell.model.instruments import Market
 from closebell.model.orders import OrderLeg, OrderState
 from closebell.ports.journal import Stored
@@ -68,3 +69,54 @@ def test_it_is_the_owners_when_ours_cannot_be_the_one(
     books.book(execution(symbol), NOW + after)
     held = books.positions[symbol].record
     assert (held.state, held.external_shares, books.external_symbols) == (PositionState.EXTERNAL, D(3), {symbol})
+
+
+def cash_line(code: str, shares: str = "0", amount_usd: str = "0") -> CashActivity:
+    return CashActivity(
+        activity_id="a2", code=code, symbol="AAA", quantity_shares=D(shares), amount_usd=D(amount_usd), occurred_at=NOW
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "shares", "needs_nobody"),
+    [
+        ("CSD", "0", True), ("DIV", "0", True), ("DIVCGL", "0", True), ("SPLIT", "10", True), ("CFEE", "-0.1", True),
+        ("DIV", "5", False), ("CSW", "-1", False), ("TRADE_BUST", "-3", False), ("MERGER", "0", False),
+    ],
+)  # fmt: skip
+def test_what_moves_shares_in_a_way_not_known_is_not_routine(code: str, shares: str, needs_nobody: bool) -> None:
+    assert is_routine(cash_line(code, shares)) is needs_nobody
+
+
+def holding_three() -> Bookkeeper:
+    """The books after three AAA of the owner's."""
+    books = keeper(OrderState.UNKNOWN, OrderClass.SIMPLE, lists_it=True)
+    books.book(execution(), NOW)
+    return books
+
+
+@pytest.mark.parametrize("shares", ["-2", "2"])
+def test_an_unusual_line_that_is_no_bust_takes_none_of_our_shares(shares: str) -> None:
+    books = holding_three()
+    before = books.positions["AAA"]
+    books.book(cash_line("REORG", shares), NOW)
+    assert (books.positions["AAA"], books.alerts_count) == (before, 1)
+
+
+def test_a_position_held_as_it_was_is_not_written_again() -> None:
+    books = holding_three()
+    before = books.positions["AAA"]
+    books.hold("AAA", before.record, [])
+    assert books.positions["AAA"] == before
+    stored = books.journal.read(before.record.key, Position)
+    assert stored is not None
+    assert stored.version == before.version
+
+
+def test_an_execution_that_the_journal_has_as_something_else_is_a_disagreement() -> None:
+    """The book table may be older than the journal; an execution whose price has changed since is no execution of ours."""
+    written = holding_three()
+    later = Bookkeeper(written.journal, written.broker, {}, {}, {}, None)
+    with pytest.raises(BooksDisagree, match="fill a1 of AAA is in the journal as something else"):
+        later.book(execution().model_copy(update={"price_usd": D(101)}), NOW)
+    assert later.positions == {}

@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 
+from closebell.app.control import halt_desk
+from closebell.app.desk import load_desk
 from closebell.model.broker import VenuePosition, VenueStatus
+from closebell.model.instruments import Market
 from closebell.model.orders import OrderLeg, OrderRecord, OrderState
 from closebell.ports.journal import Stored
 from tests.unit.app.executor_bench import shown
-from tests.unit.app.test_exit_desk import Closing
+from tests.unit.app.test_exit_desk import WEDNESDAY, Closing
 
 D = Decimal
 
@@ -52,22 +55,25 @@ def test_a_share_is_worth_what_the_broker_values_it_at() -> None:
     assert closing.sync.price_usd("ZZZ") is None
 
 
-class ShowsNoShares:
-    """A broker that lists the positions with the shares of a moment later: none."""
+class ShowsAnother:
+    """A broker that lists its positions with another quantity and value."""
 
-    def __init__(self, broker: Any) -> None:
-        self._broker = broker
+    def __init__(self, broker: Any, shares: str, value_usd: str) -> None:
+        self._broker, self._shown = broker, {"quantity_shares": D(shares), "market_value_usd": D(value_usd)}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._broker, name)
 
     def positions(self) -> list[VenuePosition]:
-        nothing = {"quantity_shares": D(0), "market_value_usd": D(0)}
-        return [held.model_copy(update=nothing) for held in self._broker.positions()]
+        return [held.model_copy(update=self._shown) for held in self._broker.positions()]
 
 
-def test_a_position_of_no_shares_has_no_price() -> None:
-    assert Closing(ShowsNoShares).sync.price_usd("AAA") is None
+@pytest.mark.parametrize(
+    ("shares", "value_usd", "price"), [("0", "0", None), ("3", "100", "33.3333333"), ("0.000000003", "0.0002", "66666.6667")]
+)
+def test_a_price_has_as_many_digits_as_a_rounded_value_tells(shares: str, value_usd: str, price: str | None) -> None:
+    found = Closing(lambda broker: ShowsAnother(broker, shares, value_usd)).sync.price_usd("AAA")
+    assert (found if found is None else str(found)) == price
 
 
 def test_only_an_order_in_flight_or_not_booked_is_settling() -> None:
@@ -77,3 +83,17 @@ def test_only_an_order_in_flight_or_not_booked_is_settling() -> None:
     closing.sync.keeper.orders[order.client_order_id] = Stored(order.model_copy(update={"state": OrderState.UNKNOWN}), 1)
     assert closing.sync.is_settling("AAA")
     assert not closing.sync.is_settling("BBB")
+
+
+def test_the_risk_checks_see_the_orders_that_live_and_whether_the_desk_is_halted() -> None:
+    closing = Closing()
+    entry = closing.also(OrderLeg.ENTRY, OrderState.ACCEPTED)
+    view = closing.sync.view(Market.US_EQUITY, WEDNESDAY)
+    assert entry in view.live_orders
+    assert entry not in closing.sync.view(Market.US_EQUITY, WEDNESDAY, entry.client_order_id).live_orders
+    assert not view.is_halted
+    ended = closing.also(OrderLeg.ENTRY, OrderState.FILLED)
+    assert ended not in closing.sync.view(Market.US_EQUITY, WEDNESDAY).live_orders
+    halt_desk(closing.desk.memory, "a test", "the owner", closing.sync.now)
+    closing.sync.desk = load_desk(closing.desk.memory)
+    assert closing.sync.view(Market.US_EQUITY, WEDNESDAY).is_halted

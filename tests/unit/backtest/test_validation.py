@@ -36,6 +36,7 @@ from closebell.backtest.validation.trials import (
     TrialTerms,
     all_trials,
     exit_grid,
+    exit_name,
     judged_sha256,
     trial_sha256,
 )
@@ -259,7 +260,7 @@ def test_crypto_is_judged_by_a_year_of_365_sessions(tmp_path: Path) -> None:
     assert found.trials[0].summary["commission_usd"] > 0
 
 
-def test_a_strategy_whose_code_was_changed_is_another_trial() -> None:
+def test_what_was_earned_the_costs_the_cash_and_the_span_make_another_trial() -> None:
     request = request_of(seeded_panel(13, 20, 2), "coin_1")
     hours = request.terms.market.sessions(Market.US_EQUITY)
     span = SessionSpan(hours[0].session, hours[9].session)
@@ -269,6 +270,9 @@ def test_a_strategy_whose_code_was_changed_is_another_trial() -> None:
         for name, second in (("as it was", 0.02), ("renamed", 0.02), ("as it was", 0.03))
     ]
     assert digests[0] == digests[1] != digests[2]
+    shorter = SessionSpan(span.first, hours[8].session)
+    others = [(request.terms._replace(costs=Costs(Decimal(7))), span), (request.terms._replace(cash_usd=Decimal(7)), span)]
+    assert digests[0] not in {trial_sha256(terms, trial, of) for terms, of in (*others, (request.terms, shorter))}
 
 
 def test_each_different_configuration_is_one_trial_and_the_grid_reaches_from_half_to_double() -> None:
@@ -281,3 +285,10 @@ def test_each_different_configuration_is_one_trial_and_the_grid_reaches_from_hal
     assert len(all_trials(narrow, exit_grid(narrow, 5))) == 1 + 3 + 2 + 24, "a small difference has a name of its own"
     assert len(named) == 1 + 3 + 2 + 8
     assert list(named)[0] == AS_CONFIGURED
+
+
+@pytest.mark.parametrize(("stop", "target", "name"), [
+    ("0.030", "0.08", "stop 3 % target 8 %"), ("0.0150", "1", "stop 1.5 % target 100 %"),
+])  # fmt: skip
+def test_a_stop_and_a_target_are_named_without_idle_zeros(stop: str, target: str, name: str) -> None:
+    assert exit_name(ExitTerms(stop_loss_frac=Decimal(stop), take_profit_frac=Decimal(target))) == name

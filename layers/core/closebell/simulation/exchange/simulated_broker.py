@@ -177,6 +177,10 @@ def as_sent(number: Decimal) -> Decimal:
     return number if is_plain else Decimal(plain(number))  # most are plain already, and are asked for in every look
 
 
+def _price_as_sent(price_usd: Decimal | None) -> Decimal | None:
+    return None if price_usd is None else as_sent(price_usd)
+
+
 def _ticket(request: OrderRequest) -> OrderTicket:
     is_oco = request.order_class is OrderClass.OCO
     return OrderTicket(
@@ -196,7 +200,6 @@ def _ticket(request: OrderRequest) -> OrderTicket:
 
 def shown_order(order: ExchangeOrder) -> VenueOrder:
     """An order and its legs as the broker shows them."""
-    average_usd = order.filled_average_price_usd
     return VenueOrder(
         venue_order_id=order.venue_order_id,
         client_order_id=order.client_order_id,
@@ -209,9 +212,9 @@ def shown_order(order: ExchangeOrder) -> VenueOrder:
         status=order.status,
         quantity_shares=as_sent(order.quantity_shares or Decimal(0)),
         filled_quantity_shares=as_sent(order.filled_shares),
-        filled_average_price_usd=None if average_usd is None else as_sent(average_usd),
-        limit_price_usd=order.shown_limit_usd,
-        stop_price_usd=order.stop_price_usd,
+        filled_average_price_usd=_price_as_sent(order.filled_average_price_usd),
+        limit_price_usd=_price_as_sent(order.shown_limit_usd),
+        stop_price_usd=_price_as_sent(order.stop_price_usd),
         submitted_at=order.submitted_at,
         updated_at=order.updated_at,
         replaced_by_venue_order_id=order.replaced_by.venue_order_id if order.replaced_by else None,
