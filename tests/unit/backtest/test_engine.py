@@ -11,6 +11,7 @@ from closebell import strategies
 from closebell.backtest.records import BacktestRecords, ClosedBy
 from closebell.backtest.run import Costs, default_parameters, run_backtest, span_of, voted_by
 from closebell.backtest.summary import summary_of, trades_sha256
+from closebell.model.decision import Decision
 from closebell.model.errors import ConfigurationError, DataError
 from closebell.model.panel import FIELDS, BarPanel
 from closebell.model.parameters import ExitTerms, ParameterSet, RiskLimits
@@ -307,3 +308,23 @@ def test_bars_of_the_look_back_alone_leave_nothing_to_trade() -> None:
     short = panel.rows(slice(None, 50))
     with pytest.raises(ConfigurationError, match="the bars cover 50 sessions; the strategies look back 50, and one more"):
         span_of(market_of(short), parameters, None, None)
+
+
+def test_every_session_is_told_as_it_is_done() -> None:
+    told: list[tuple[int, int]] = []
+    panel = seeded_panel(1, 270, 3)
+    found = run_backtest(
+        market_of(panel), parameters_of(panel, "momentum"), Costs().options(CASH), progress=lambda *both: told.append(both)
+    )
+    assert told == [(done, len(found.equity)) for done in range(1, len(found.equity) + 1)]
+
+
+def test_a_desk_that_is_full_has_a_decision_for_every_symbol_too() -> None:
+    """It plans nothing, which a backtest that keeps plans alone finds without deciding."""
+    panel = seeded_panel(1, 290, 6)
+    parameters = parameters_of(panel, "momentum", limits=RiskLimits(positions_count_max=1))
+    decisions: list[Decision] = []
+    found = run_backtest(market_of(panel), parameters, Costs().options(CASH), decisions=decisions)
+    decided_after = {decision.session for decision in decisions}
+    assert len(decided_after) == len(found.equity), "one evening for every session that is traded"
+    assert len(decisions) == len(decided_after) * len(panel.symbols)
