@@ -183,7 +183,7 @@ def test_the_user_sells_by_hand_what_our_stop_holds_and_the_stop_is_gone() -> No
     assert [order.status, stop.status, exchange.floor.book.shares("ACME")] == ["filled", "canceled", 0]
 
 
-def test_short_sales_need_margin_and_whole_shares() -> None:
+def test_short_sales_need_margin_whole_shares_and_an_asset_that_is_lent() -> None:
     exchange = Exchange(TinyMarket(), ny(THU, "10:00"), ExchangeOptions(margin_multiplier_ratio=2))
     send(exchange, "sell", "market", "day", 10)
     exchange.advance(ny(THU, "10:30"))
@@ -193,6 +193,8 @@ def test_short_sales_need_margin_and_whole_shares() -> None:
     assert [exchange.floor.book.shares("ACME"), exchange.equity_usd()] == [0, Decimal(100_000) + 20]
     with pytest.raises(RefusalError, match="fractional orders cannot be sold short"):
         send(exchange, "sell", "market", "day", "1.5")
+    with pytest.raises(RefusalError, match='asset "SPLT" cannot be sold short'):
+        send(exchange, "sell", "market", symbol="SPLT")
 
 
 def test_what_is_sold_short_takes_buying_power_and_no_more_than_that_is_bought_back() -> None:
