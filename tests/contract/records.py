@@ -12,7 +12,7 @@ from closebell.model.books import LedgerCursor
 from closebell.model.instruments import Market
 from closebell.model.operations import Alert, Halt, Priority
 from closebell.model.orders import DayCounters
-from closebell.model.record import Record
+from closebell.model.record import Instant, Record
 
 NOW = datetime(2018, 10, 1, 20, 20, 0, 123456, tzinfo=UTC)
 
@@ -85,5 +85,5 @@ _SCALARS: dict[type, object] = {
     float: 0.1 + 0.2,
     Decimal: Decimal("0.9750"),
     date: date(2018, 10, 1),
-    datetime: NOW,
+    Instant: NOW,
 }
