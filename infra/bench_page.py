@@ -10,9 +10,8 @@ Numbers = Mapping[str, float]
 HEAD = """# Speed
 
 Written by `make bench`: the median of {rounds} fresh process(es) a case ({machine}), CPU seconds. Every case has the same seeded
-bars, and cases take turns. From day to day ratios to other Python hold, seconds and ratios to compiled code do not: when all
-took two to three times as long, 9.7 x vectorbt became 14.1 x, 1.2 x TA-Lib 1.9 x, and an evening's decision 0.11 and 1.9 s, so
-that only the memory kept its goal. *First* is the first run in a process, compilation included;
+bars, and cases take turns. From day to day ratios to other Python hold; seconds, and ratios to compiled code, do not.
+*First* is the first run in a process, compilation included;
 *again* is a later run in the same process, or the first where there is no other; *whole* is everything from the interpreter's
 start to the first result, imports and reading the bars included; everybody's bytecode is made before.
 

@@ -1,7 +1,6 @@
 """What a run knows of its orders and positions: what was executed and is not booked, and what a share is worth."""
 
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
@@ -11,6 +10,8 @@ from closebell.model.broker import VenuePosition, VenueStatus
 from closebell.model.instruments import Market
 from closebell.model.orders import OrderLeg, OrderRecord, OrderState
 from closebell.ports.journal import Stored
+from closebell.simulation.exchange.exchange import Exchange
+from closebell.simulation.exchange.simulated_broker import SimulatedBroker
 from tests.unit.app.executor_bench import shown
 from tests.unit.app.test_exit_desk import WEDNESDAY, Closing
 
@@ -55,24 +56,22 @@ def test_a_share_is_worth_what_the_broker_values_it_at() -> None:
     assert closing.sync.price_usd("ZZZ") is None
 
 
-class ShowsAnother:
+class ShowsAnother(SimulatedBroker):
     """A broker that lists its positions with another quantity and value."""
 
-    def __init__(self, broker: Any, shares: str, value_usd: str) -> None:
-        self._broker, self._shown = broker, {"quantity_shares": D(shares), "market_value_usd": D(value_usd)}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._broker, name)
+    def __init__(self, exchange: Exchange, shares: str, value_usd: str) -> None:
+        super().__init__(exchange)
+        self._other = {"quantity_shares": D(shares), "market_value_usd": D(value_usd)}
 
     def positions(self) -> list[VenuePosition]:
-        return [held.model_copy(update=self._shown) for held in self._broker.positions()]
+        return [held.model_copy(update=self._other) for held in super().positions()]
 
 
 @pytest.mark.parametrize(
     ("shares", "value_usd", "price"), [("0", "0", None), ("3", "100", "33.3333333"), ("0.000000003", "0.0002", "66666.6667")]
 )
 def test_a_price_has_as_many_digits_as_a_rounded_value_tells(shares: str, value_usd: str, price: str | None) -> None:
-    found = Closing(lambda broker: ShowsAnother(broker, shares, value_usd)).sync.price_usd("AAA")
+    found = Closing(lambda broker: ShowsAnother(broker.exchange, shares, value_usd)).sync.price_usd("AAA")
     assert (found if found is None else str(found)) == price
 
 

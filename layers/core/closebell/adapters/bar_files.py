@@ -21,6 +21,7 @@ from closebell.adapters.bar_tables import Fault, Floats, all_told, dates_in, loc
 from closebell.model.errors import DataError
 from closebell.model.instruments import Market
 from closebell.model.panel import FIELDS, BarPanel
+from closebell.ports.progress import Progress, untold
 
 SPLITS_FILE = "splits.csv"
 FILES_SHOWN_MAX, FILES_LOOKED_AT_MAX = 5, 20
@@ -36,8 +37,6 @@ _USD_PAIR = re.compile(r"([A-Z0-9]{2,}?)[-_]?USD")
 _REQUIRED = ("date", "close")
 
 SessionDates = Callable[[date, date], Collection[date]]
-FilesRead = Callable[[int, int], None]
-"""Told how many of how many files are read."""
 
 
 class SymbolBars(NamedTuple):
@@ -51,7 +50,7 @@ class SymbolBars(NamedTuple):
 
 def read_bar_folder(
     folder: Path, sessions_between: SessionDates | None = None, *, gaps_are_allowed: bool = False,
-    market: Market = Market.US_EQUITY, progress: FilesRead | None = None,
+    market: Market = Market.US_EQUITY, progress: Progress = untold,
 ) -> BarPanel:
     """Every file's bars as one panel over the union of their dates; what a file does not have is NaN.
 
@@ -68,7 +67,7 @@ def read_bar_folder(
     market
         How files are called: crypto pairs are all in USD, and `BTC-USD`, `BTC_USD` and `BTCUSD` are the same.
     progress
-        Told after each file.
+        Told after each file, also one that is wrong.
 
     Raises
     ------
@@ -80,11 +79,9 @@ def read_bar_folder(
     symbols = _symbols(paths, market, problems)
     found = []
     for count, (path, symbol) in enumerate(symbols.items(), start=1):
-        bars = _read(path, symbol, problems)
-        if bars is not None:
+        if (bars := _read(path, symbol, problems)) is not None:
             found.append(bars)
-        if progress is not None:
-            progress(count, len(symbols))
+        progress(count, len(symbols))
     sessions = _known_sessions(found, sessions_between)
     if sessions is not None:
         problems += _wrong_market(found, market) or _wrong_sessions(found, paths, sessions, gaps_are_allowed)

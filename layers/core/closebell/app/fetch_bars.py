@@ -1,7 +1,7 @@
 """Daily bars for backtests: from the market data feed into files, a symbol at a time, and only what is not there yet."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -12,6 +12,7 @@ from closebell.model.errors import BrokerUnavailable, ConfigurationError, DataEr
 from closebell.model.instruments import Market
 from closebell.model.panel import FIELDS, BarPanel
 from closebell.ports.market_data import BarFiles, Calendar, MarketData
+from closebell.ports.progress import Progress
 
 SYMBOLS_A_BATCH = 20
 """Read before anything of them is written: ten years of twenty symbols are six of Alpaca's pages."""
@@ -23,9 +24,6 @@ _LOOK_BACK = timedelta(days=15)
 """A session ended within it, whatever the exchange was closed for."""
 
 _SYMBOL = re.compile(r"[A-Z][A-Z0-9]*(\.[A-Z]+)?(/[A-Z]+)?")
-
-Progress = Callable[[int, int], None]
-"""Symbols done, of how many."""
 
 
 @dataclass

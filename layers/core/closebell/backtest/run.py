@@ -8,7 +8,7 @@ from typing import Any
 
 from closebell.app.evidence import sessions_judged
 from closebell.backtest.desk.collected import collect
-from closebell.backtest.desk.engine import BacktestDesk, Progress, untold
+from closebell.backtest.desk.engine import BacktestDesk
 from closebell.backtest.desk.known_evidence import KnownEvidence
 from closebell.backtest.notes.desk import desk_notes
 from closebell.backtest.notes.evidence import universe_notes
@@ -19,6 +19,7 @@ from closebell.model.errors import ConfigurationError
 from closebell.model.instruments import Instrument, Market
 from closebell.model.panel import BarPanel
 from closebell.model.parameters import ParameterSet, RiskLimits
+from closebell.ports.progress import Progress, untold
 from closebell.reports.formatting import counted
 from closebell.simulation.bar_market import BarMarket
 from closebell.simulation.exchange.trading_floor import ExchangeOptions

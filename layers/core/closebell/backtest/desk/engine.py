@@ -7,7 +7,7 @@ fills and prices tell when something can.
 """
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -35,6 +35,7 @@ from closebell.model.instruments import Market
 from closebell.model.operations import Alert, Trigger
 from closebell.model.parameters import ParameterSet
 from closebell.ports.journal import Create
+from closebell.ports.progress import Progress, untold
 from closebell.simulation.bar_market import BarMarket
 from closebell.simulation.exchange.exchange import Exchange
 from closebell.simulation.exchange.trading_floor import ExchangeOptions
@@ -43,13 +44,6 @@ from closebell.simulation.memory_journal import MemoryJournal
 OWNER = "the owner, the morning after"
 PRICE_SPARE_FRAC = Decimal("1e-8")
 LOSS_SPARE_FRAC = 1e-9
-
-Progress = Callable[[int, int], None]
-"""Told how many of how many are done: sessions of a backtest, backtests of a validation."""
-
-
-def untold(done_count: int, total_count: int) -> None:
-    """The progress of which nobody is told."""
 
 
 @dataclass

@@ -96,9 +96,10 @@ def _reasons_against(place: Path) -> Iterator[str]:
     """Why a folder cannot be put at a place, and where it can; `place` is absolute."""
     above = next(parent for parent in place.parents if parent.exists())
     inside = f"name a folder inside, such as {place / 'results'}"
+    longest, allowed = max(len(os.fsencode(part)) for part in place.parts), os.pathconf(above, "PC_NAME_MAX")
     if not above.is_dir():
         yield f"{above} is a file, in which there is no folder; name another"
-    elif (longest := max(len(os.fsencode(part)) for part in place.parts)) > (allowed := os.pathconf(above, "PC_NAME_MAX")):
+    elif longest > allowed:
         yield f"a name in it has {longest} bytes, and the disk takes at most {allowed}; name a shorter one"
     elif place in (Path.cwd(), *Path.cwd().parents):
         yield f"a result takes its folder's place, and you are in it; {inside}"

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from closebell.backtest.desk.engine import Progress, untold
 from closebell.backtest.desk.known_evidence import universe_panel
 from closebell.backtest.run import span_of
 from closebell.backtest.summary import Floats
@@ -43,6 +42,7 @@ from closebell.backtest.validation.trials import (
 from closebell.backtest.validation.walk_forward import WalkForward, best_trial, walk_forward
 from closebell.model.instruments import Market
 from closebell.model.parameters import ParameterSet
+from closebell.ports.progress import Progress, untold
 
 
 @dataclass(frozen=True)
